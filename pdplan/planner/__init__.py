@@ -1,0 +1,25 @@
+"""The questions people ask: solve, compare, evaluate, explain, predict."""
+
+from importlib import import_module
+from typing import Any
+
+_HOMES = {
+    "solve": "solving",
+    "compare": "solving",
+    "evaluate": "evaluation",
+    "max_rate": "evaluation",
+    "explain": "explanation",
+    "Explanation": "explanation",
+    "Section": "explanation",
+    "predict": "prediction",
+    "PREDICT_INPUTS": "prediction",
+    "PREDICT_OUTPUTS": "prediction",
+}
+__all__ = list(_HOMES)  # noqa: PLE0604  (names are strings)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401  (any of the names above)
+    if name not in _HOMES:
+        message = f"module 'pdplan.planner' has no attribute '{name}'"
+        raise AttributeError(message)
+    return getattr(import_module(f"pdplan.planner.{_HOMES[name]}"), name)

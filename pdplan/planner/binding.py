@@ -1,0 +1,69 @@
+"""What keeps a plan from being cheaper: limits without slack, and what one instance less breaks."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from pdplan.planner.context import Context
+from pdplan.planner.fleet import Fleet
+from pdplan.planner.goals import Goal
+from pdplan.planner.place import network_load
+from pdplan.pools.load import tpot_quantiles_s
+from pdplan.solver import Choice
+from pdplan.units import format_seconds
+
+LIMITS = {"gpus": "max_gpus", "usd_per_hour": "budget", "power_w": "power"}
+
+
+def binding(context: Context, fleet: Fleet, choice: Choice) -> tuple[str, ...]:
+    """Name what binds, limits first, then pool by pool what one instance fewer would break."""
+    found = [_limit(context, name) for name in choice.binding if _is_limit(name)]
+    for i, member in enumerate(fleet.members):
+        if member.pool.instances > 1:
+            fewer = replace(member.pool, instances=member.pool.instances - 1)
+            members = (*fleet.members[:i], replace(member, pool=fewer), *fleet.members[i + 1 :])
+            broken = broken_by(replace(fleet, members=members), i)
+            if broken is not None:
+                found.append(f"{member.name}: with {fewer.instances} instances {broken}")
+    return tuple(found)
+
+
+def _is_limit(name: str) -> bool:
+    return name in LIMITS or name.startswith("stock:")
+
+
+def _limit(context: Context, name: str) -> str:
+    if name.startswith("stock:"):
+        hardware = name.removeprefix("stock:")
+        stock = next(c.stock for c in context.scenario.hardware if c.id == hardware)
+        return f"stock of {hardware}: all {stock} in use"
+    return f"limit {LIMITS[name]} is reached"
+
+
+def broken_by(fleet: Fleet, pool: int) -> str | None:
+    """First thing a fleet fails at, in words; None if it meets every objective."""
+    chain = fleet.chain()
+    table = chain.tables[pool]
+    if not table.stable[0]:
+        return f"load would be {float(table.utilization[0]):.0%} of capacity"
+    if (network_load(fleet.demand, fleet.placement, table) >= 1).any():
+        return "its network could not carry the transfers"
+    for goal in fleet.goals:
+        reached = _reached(fleet, goal)
+        if reached > goal.limit_s * (1 + 1e-9):
+            whose = f" of {goal.request_class}" if len(fleet.demand.traffic.classes) > 1 else ""
+            return (
+                f"{goal.metric.upper()} p{goal.percentile}{whose} would be "
+                f"{format_seconds(reached)} (objective {format_seconds(goal.limit_s)})"
+            )
+    return None
+
+
+def _reached(fleet: Fleet, goal: Goal) -> float:
+    chain = fleet.chain()
+    level = np.array([goal.level])
+    if goal.metric == "tpot":
+        return float(tpot_quantiles_s(chain.table("D")[1], fleet.demand, level)[0, 0])
+    choice = np.zeros((1, len(chain.tables)), np.int64)
+    weight = goal.weight / goal.weight.sum()
+    return float(chain.sojourn(choice).quantiles_s(level, weight)[0])

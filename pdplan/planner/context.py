@@ -1,0 +1,115 @@
+"""Everything of a scenario that placements share: demand, objectives, timed candidates."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pdplan.planner.columns import Starts, least_instances
+from pdplan.planner.goals import Goal, goals
+from pdplan.planner.shapes import PIPELINES, candidate_shapes
+from pdplan.pools.demand import Demand, demand
+from pdplan.pools.load import Discipline
+from pdplan.pools.times import Times, stage_times
+from pdplan.specs.hardware import HardwareSpec
+from pdplan.specs.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How colocated pools interleave: one of the choices of the search space."""
+
+    scheduler: str
+    chunk_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Timed candidates of one pool, where to start counting, and who was turned away."""
+
+    times: Times
+    starts: Starts
+    turned_away: dict[str, int]
+
+
+@dataclass(slots=True)
+class Context:
+    """A scenario being solved; caches what several placements use."""
+
+    scenario: Scenario
+    demand: Demand
+    goals: tuple[Goal, ...]
+    hardware: dict[str, HardwareSpec]
+    _cache: dict[tuple[str, Variant], Candidates] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, scenario: Scenario) -> "Context":
+        """Prepare a scenario."""
+        work = demand(scenario.model, scenario.traffic)
+        hardware = {choice.id: choice.spec for choice in scenario.hardware}
+        return cls(scenario, work, goals(work), hardware)
+
+    def variants(self, stages: tuple[str, ...]) -> list[Variant]:
+        """Schedulers and chunk sizes to try for a placement's pools."""
+        search, defaults = self.scenario.search, self.scenario.engine.defaults
+        colocated = any("P" in pool and "D" in pool for pool in stages)
+        schedulers = search.schedulers if colocated else search.schedulers[:1]
+        chunks = search.chunk_tokens or (defaults.chunk_tokens,)
+        return [Variant(scheduler, chunk) for scheduler in schedulers for chunk in chunks]
+
+    def discipline(self, variant: Variant) -> Discipline:
+        """Routing and scheduling as the queueing takes them."""
+        scheduler = "chunked" if variant.scheduler == "chunked" else "prefill_first"
+        return Discipline(self.scenario.routing, scheduler)
+
+    def candidates(self, stages: str, variant: Variant) -> Candidates:
+        """Timed candidates of a pool, worked out once."""
+        key = (stages, variant)
+        if key not in self._cache:
+            self._cache[key] = self._candidates(stages, variant)
+        return self._cache[key]
+
+    def _candidates(self, stages: str, variant: Variant) -> Candidates:
+        scenario = self.scenario
+        shapes = candidate_shapes(scenario, stages)
+        times = self._timed(stages, variant, shapes.found)
+        if stages != "E" and not scenario.search.pp:
+            for pipeline in PIPELINES:
+                fitting = {s.hardware for s, ok in zip(times.shapes, times.fits(), strict=True) if ok}
+                longer = candidate_shapes(scenario, stages, pipeline).found
+                extra = [shape for shape in longer if shape.hardware not in fitting]
+                if not extra:
+                    break
+                times = self._timed(stages, variant, [*times.shapes, *extra])
+        pins = scenario.search.roles.get(stages)
+        batches = pins.max_batch if pins and pins.max_batch else scenario.search.max_batch
+        starts = least_instances(times, self.demand, self.goals, batches)
+        return Candidates(times, starts, shapes.turned_away)
+
+    def _timed(self, stages: str, variant: Variant, shapes: list) -> Times:  # type: ignore[type-arg]
+        search = self.scenario.search
+        largest = max(search.max_batch, default=self.scenario.engine.defaults.max_batch)
+        for pins in search.roles.values():
+            largest = max(largest, *pins.max_batch, 1)
+        return stage_times(
+            stages,
+            shapes,
+            self.hardware,
+            self.scenario.engine,
+            self.demand,
+            largest_batch=largest,
+            chunk_tokens=variant.chunk_tokens,
+        )
+
+    def pinned_instances(self, stages: str) -> int | None:
+        """Number of instances that the scenario asks for in a pool."""
+        pins = self.scenario.search.roles.get(stages)
+        return pins.instances if pins else None
+
+    def unit_objective(self, times: Times) -> np.ndarray:
+        """Objective of one instance of each candidate [C]."""
+        known = {}
+        for choice in self.scenario.hardware:
+            watts = choice.spec.power.board if choice.spec.power else 0.0
+            by_aim = {"cost": choice.usd_per_hour or 0.0, "gpus": 1.0, "power": watts}
+            known[choice.id] = by_aim[self.scenario.objective]
+        return np.array([known[s.hardware] * s.gpus for s in times.shapes], float)

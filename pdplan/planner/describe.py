@@ -1,0 +1,202 @@
+"""A fleet and its prediction written down as a plan."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pdplan.placement import Chain
+from pdplan.plan import (
+    Alternative,
+    MemoryUse,
+    Objective,
+    Plan,
+    PoolPlan,
+    Provenance,
+    SolverReport,
+    Status,
+    Transfer,
+)
+from pdplan.planner.fleet import Fleet, Member
+from pdplan.planner.predict_fleet import predict_fleet
+from pdplan.pools.demand import Demand
+from pdplan.pools.table import PoolTable
+from pdplan.stages.memory import cache_bytes_per_sequence
+from pdplan.stages.transfer import Link
+
+POOL_NAMES = {"E": "encode", "P": "prefill", "D": "decode"}
+
+
+def pool_name(stages: str) -> str:
+    """Plain name of a pool: the stages it runs.
+
+    >>> pool_name("EP")
+    'encode+prefill'
+    """
+    return "+".join(POOL_NAMES[letter] for letter in stages)
+
+
+def describe(
+    fleet: Fleet,
+    *,
+    status: Status,
+    objective: Objective,
+    binding: Sequence[str] = (),
+    alternatives: Sequence[Alternative] = (),
+    solver: SolverReport | None = None,
+) -> Plan:
+    """Predict a fleet and write down all there is to say of it."""
+    chain = fleet.chain()
+    prediction = predict_fleet(fleet, chain)
+    cost = fleet.usd_per_hour
+    tokens_per_hour = prediction.output_tokens_per_s_per_gpu * fleet.gpus * 3600
+    return Plan(
+        status=status,
+        placement=fleet.placement.text,
+        system=fleet.system,
+        label=fleet.placement.label(tuple(m.pool.instances for m in fleet.members)),
+        objective=objective,
+        cost_usd_per_hour=cost,
+        usd_per_million_output_tokens=None if cost is None else cost / tokens_per_hour * 1e6,
+        gpus=fleet.gpus,
+        power_w=fleet.power_w,
+        model=fleet.model_id,
+        workload=fleet.workload,
+        engine=fleet.engine_id,
+        pools=tuple(
+            _pool(fleet, member, table)
+            for member, table in zip(fleet.members, chain.tables, strict=True)
+        ),
+        transfers=_transfers(fleet, chain),
+        prediction=prediction,
+        binding=tuple(binding),
+        alternatives=tuple(alternatives),
+        infeasible=None,
+        provenance=provenance(fleet),
+        solver=solver,
+    )
+
+
+def _pool(fleet: Fleet, member: Member, table: PoolTable) -> PoolPlan:
+    pool, shape, memory = member.pool, member.pool.shape, table.times.memory
+    decodes = "D" in pool.stages
+    power = fleet.hardware[shape.hardware].power
+    gpus = shape.gpus * pool.instances
+    options: dict[str, object] = {"routing": member.discipline.routing}
+    if "P" in pool.stages:
+        options["chunk_tokens"] = member.chunk_tokens
+    if "P" in pool.stages and decodes:
+        options["scheduler"] = member.discipline.scheduler
+    if fleet.model.moe is not None and pool.stages != "E":
+        options |= {"moe_dtype": shape.moe_dtype, "moe_tp": shape.moe_tp}
+    if fleet.first_token_from != "decode":
+        options["first_token_from"] = fleet.first_token_from
+    if member.usd_per_gpu_hour is not None:
+        options["usd_per_gpu_hour"] = member.usd_per_gpu_hour
+    cache = float(memory.cache[0, 0])
+    used = [float(part[0, 0]) for part in (memory.weights, memory.activations, memory.reserve)]
+    return PoolPlan(
+        name=member.name,
+        stages=pool.stages,
+        hardware=shape.hardware,
+        instances=pool.instances,
+        tp=shape.tp,
+        pp=shape.pp,
+        ep=shape.ep,
+        dp=shape.dp,
+        gpus=gpus,
+        max_batch=pool.max_batch if decodes else None,
+        weight_dtype=shape.weight_dtype,
+        kv_dtype=shape.kv_dtype,
+        utilization=float(table.utilization[0]),
+        capacity_rps=float(table.capacity_rps[0]),
+        kv_capacity_tokens=kv_capacity_tokens(fleet.demand, table),
+        memory_bytes=MemoryUse(
+            weights=used[0],
+            kv=cache if pool.stages != "E" else 0.0,
+            activations=used[1],
+            reserve=used[2],
+            total=sum(used) + (cache if pool.stages != "E" else 0.0),
+            limit=float(memory.limit[0, 0]),
+        ),
+        usd_per_hour=None if member.usd_per_gpu_hour is None else member.usd_per_gpu_hour * gpus,
+        power_w=None if power is None else power.board * gpus,
+        mean_batch=float(table.mean_batch[0]) if decodes else None,
+        options=options,
+    )
+
+
+def kv_capacity_tokens(demand: Demand, table: PoolTable) -> float:
+    """Tokens whose cache fits in one instance, at the context the workload keeps there.
+
+    Where some layers see only a window, the bytes a token takes depend on the context.
+    """
+    if table.stages == "E":
+        return 0.0
+    mean = float(demand.mean(demand.prompt_tokens))
+    context = demand.context_tokens if "D" in table.stages else mean
+    m = table.times.machines
+    one = cache_bytes_per_sequence(demand.model, m, context, demand.cross_tokens)
+    cache = np.maximum(table.times.memory.cache, 0.0)
+    return float((m.dp * cache / one * context)[0, 0])
+
+
+def _transfers(fleet: Fleet, chain: Chain) -> tuple[Transfer, ...]:
+    choice = np.zeros((1, len(chain.tables)), np.int64)
+    found = []
+    for source, target, link, size in (
+        ("E", "P", chain.embedding_link(choice), fleet.demand.embedding_bytes()),
+        ("P", "D", chain.kv_link(choice), chain.kv_bytes(choice)[0]),
+    ):
+        if link is not None:
+            found.append(_transfer(fleet, chain, source, target, link, size))
+    return tuple(found)
+
+
+def _transfer(
+    fleet: Fleet, chain: Chain, source: str, target: str, link: Link, size: np.ndarray
+) -> Transfer:
+    demand = fleet.demand
+    (i, sender), (j, receiver) = chain.table(source), chain.table(target)
+    mean_bytes = float(demand.mean(size))
+    moving = float(demand.mean(link.moving_s(size)[0]))
+    ends = [
+        float(table.network(np.zeros(1, np.int64))[0][0]) * float(table.columns.instances[0])
+        for table in (sender, receiver)
+    ]
+    return Transfer(
+        source=fleet.members[i].name,
+        target=fleet.members[j].name,
+        bytes_per_request=mean_bytes,
+        seconds=moving,
+        hidden_seconds=moving * float(link.hidden[0, 0]),
+        link_utilization=demand.rate_rps * mean_bytes / max(min(ends), 1e-9),
+    )
+
+
+def provenance(fleet: Fleet) -> tuple[Provenance, ...]:
+    """Where each kind of number comes from, hardware by hardware."""
+    found = [Provenance(f"model {fleet.model_id}: architecture", "literature", fleet.model.source)]
+    for name in sorted({m.pool.shape.hardware for m in fleet.members}):
+        spec = fleet.hardware[name]
+        constants, origin = fleet.engine.constants(spec.generation)
+        found.append(
+            Provenance(f"{name}: peak compute", "datasheet", spec.compute.source)
+        )
+        found.append(
+            Provenance(f"{name}: memory size and bandwidth", "datasheet", spec.memory.source)
+        )
+        if spec.scale_out is not None and len(fleet.members) > 1:
+            found.append(Provenance(f"{name}: network", "datasheet", spec.scale_out.source))
+        about = f"engine {fleet.engine_id}: {constants.source}"
+        if origin == "transferred":
+            about = f"no measurements of {spec.generation} on {about}"
+        found.append(Provenance(f"{name}: achieved efficiency and overheads", origin, about))
+    for member in fleet.members:
+        if member.usd_per_gpu_hour is not None:
+            kind = "user" if member.price_source == "user" else "literature"
+            row = Provenance(
+                f"{member.pool.shape.hardware}: price", kind, member.price_source or "as given"
+            )
+            if row not in found:
+                found.append(row)
+    return tuple(found)

@@ -1,0 +1,50 @@
+"""Latency objectives of a scenario as targets: class, percentile, limit."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pdplan.physics.roofline import Floats
+from pdplan.pools.demand import Demand
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """One objective of one class at one percentile."""
+
+    request_class: str
+    metric: str
+    percentile: int
+    limit_s: float
+    weight: Floats
+    """Weights of the class's support points [S]; zero elsewhere."""
+
+    @property
+    def level(self) -> float:
+        """Share of requests that must be within the limit."""
+        return self.percentile / 100
+
+
+def goals(demand: Demand) -> tuple[Goal, ...]:
+    """All objectives of the scenario's classes."""
+    found = []
+    for i, kind in enumerate(demand.traffic.classes):
+        weight = np.where(demand.traffic.class_index == i, demand.traffic.weight, 0.0)
+        for metric, limit in (("ttft", kind.ttft_s), ("tpot", kind.tpot_s)):
+            if limit is not None:
+                found += [Goal(kind.name, metric, p, limit, weight) for p in kind.percentiles]
+    return tuple(found)
+
+
+def tpot_goals(all_goals: tuple[Goal, ...]) -> tuple[Floats, Floats]:
+    """Levels and limits of the TPOT objectives [L], the tightest per level."""
+    tightest: dict[float, float] = {}
+    for goal in all_goals:
+        if goal.metric == "tpot":
+            tightest[goal.level] = min(goal.limit_s, tightest.get(goal.level, np.inf))
+    return np.array(sorted(tightest), float), np.array([tightest[k] for k in sorted(tightest)])
+
+
+def ttft_goals(all_goals: tuple[Goal, ...]) -> tuple[Goal, ...]:
+    """The TTFT objectives."""
+    return tuple(goal for goal in all_goals if goal.metric == "ttft")

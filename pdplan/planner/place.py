@@ -1,0 +1,185 @@
+"""The best fleet of one placement: coarse ladder, then every count that could beat it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pdplan.placement import Chain, Placement
+from pdplan.planner.columns import Starts, coarse, dense, loaded
+from pdplan.planner.context import Candidates, Context, Variant
+from pdplan.planner.goals import ttft_goals
+from pdplan.planner.program import Program
+from pdplan.pools.demand import Demand
+from pdplan.pools.table import Columns, PoolTable
+from pdplan.solver import Choice
+from pdplan.stages.machine import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """One pool as chosen."""
+
+    stages: str
+    shape: Shape
+    instances: int
+    max_batch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The answer for one placement."""
+
+    placement: Placement
+    variant: Variant
+    program: Program | None
+    choice: Choice | None
+    pools: tuple[Selected, ...]
+    columns: int
+    cuts: int
+    empty: str | None = None
+    """Stages of the pool that has no candidate at all."""
+
+    @property
+    def objective(self) -> float:
+        """Value of the scenario's objective; infinite if there is no plan."""
+        return self.choice.objective if self.choice and self.choice.columns else np.inf
+
+
+def place(context: Context, placement: Placement) -> Placed:
+    """Find the best fleet of a placement over all schedulers and chunk sizes of the search."""
+    tried = [_place(context, placement, v) for v in context.variants(placement.pools)]
+    return min(tried, key=lambda placed: placed.objective)
+
+
+def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
+    pools = [context.candidates(stages, variant) for stages in placement.pools]
+    for stages, pool in zip(placement.pools, pools, strict=True):
+        if not pool.starts.config.size:
+            return Placed(placement, variant, None, None, (), 0, 0, empty=stages)
+    first = [_coarse(context, s, p) for s, p in zip(placement.pools, pools, strict=True)]
+    program, choice = _solve(context, placement, variant, pools, first)
+    if choice.columns is None:
+        return Placed(placement, variant, program, choice, (), choice.considered, choice.cuts)
+    second = _worth_counting(context, placement, pools, choice.objective)
+    if second is not None:
+        known = _selected(program, choice.columns)
+        program, better = _solve(context, placement, variant, pools, second, known)
+        choice = better if better.columns is not None else choice
+    return Placed(
+        placement, variant, program, choice, _selected(program, choice.columns or ()),
+        choice.considered, choice.cuts,
+    )  # fmt: skip
+
+
+def _coarse(context: Context, stages: str, pool: Candidates) -> Columns:
+    pinned = context.pinned_instances(stages)
+    if pinned is None:
+        return coarse(pool.starts)
+    enough = pool.starts.least <= pinned
+    config = pool.starts.config[enough]
+    return Columns.of(config, np.full(len(config), pinned), pool.starts.max_batch[enough])
+
+
+def _worth_counting(
+    context: Context, placement: Placement, pools: list[Candidates], objective: float
+) -> list[Columns] | None:
+    """Every count of every pool that could belong to a plan no dearer than the one found.
+
+    None where the coarse ladder already held them all.
+    """
+    if context.scenario.limits.whole_nodes:
+        units = [np.full(len(p.times), 1e-9) for p in pools]
+    else:
+        units = [context.unit_objective(p.times) for p in pools]
+    least = [
+        float((unit[p.starts.config] * p.starts.least).min())
+        for unit, p in zip(units, pools, strict=True)
+    ]
+    found = []
+    complete = True
+    for i, (stages, pool) in enumerate(zip(placement.pools, pools, strict=True)):
+        if context.pinned_instances(stages) is not None:
+            found.append(_coarse(context, stages, pool))
+            continue
+        room = objective - (sum(least) - least[i])
+        unit = np.maximum(units[i][pool.starts.config], 1e-12)
+        most = np.floor(room / unit * (1 + 1e-12)).astype(np.int64)
+        most = np.minimum(most, pool.starts.least + _enough(pool.starts))
+        found.append(dense(pool.starts, most))
+        complete &= bool((most <= pool.starts.least + 3).all())
+    return None if complete else found
+
+
+def _enough(starts: Starts) -> np.ndarray:
+    """Instances beyond the least that can still matter: four times as many."""
+    return np.asarray(3 * starts.least + 8)
+
+
+def _solve(
+    context: Context,
+    placement: Placement,
+    variant: Variant,
+    pools: list[Candidates],
+    columns: list[Columns],
+    known: tuple[Selected, ...] = (),
+) -> tuple[Program, Choice]:
+    discipline = context.discipline(variant)
+    tables = tuple(
+        _networked(context, placement, loaded(p.times, c, context.demand, discipline, context.goals))
+        for p, c in zip(pools, columns, strict=True)
+    )
+    sender = next(t for t in tables if "P" in t.stages)
+    chain = Chain(
+        placement,
+        tables,
+        context.demand,
+        tuple(shape.kv_dtype for shape in sender.times.shapes),
+        context.scenario.first_token_from,
+    )
+    program = Program(chain, context.scenario, ttft_goals(context.goals))
+    return program, program.choose(_find(tables, known))
+
+
+def _networked(context: Context, placement: Placement, table: PoolTable) -> PoolTable:
+    """Keep the columns whose network can carry what the placement sends through it."""
+    if len(placement.pools) == 1:
+        return table
+    load = network_load(context.demand, placement, table)
+    return table if (load < 1).all() else table.take(np.flatnonzero(load < 1))
+
+
+def network_load(demand: Demand, placement: Placement, table: PoolTable) -> np.ndarray:
+    """Share of each column's network taken by transfers [K]; the busier direction."""
+    bandwidth = table.network(np.arange(len(table)))[0] * table.columns.instances
+    embeddings = float(demand.mean(demand.embedding_bytes())) if placement.encode_apart else 0.0
+    cached = np.zeros(len(table))
+    if placement.decode_apart and table.stages != "E":
+        dtypes = [shape.kv_dtype for shape in table.times.shapes]
+        sizes = {dtype: float(demand.mean(demand.kv_bytes(dtype))) for dtype in set(dtypes)}
+        cached = np.array([sizes[d] for d in dtypes])[table.columns.config]
+    sent = np.maximum(embeddings * ("D" not in table.stages or "P" in table.stages), cached)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(sent > 0, demand.rate_rps * sent / bandwidth, 0.0)
+
+
+def _find(tables: tuple[PoolTable, ...], known: tuple[Selected, ...]) -> tuple[int, ...] | None:
+    """Indices of the columns that a known plan chose, in new tables."""
+    found = []
+    for table, pool in zip(tables, known, strict=False):
+        columns = table.columns
+        config = table.times.shapes.index(pool.shape)
+        same = columns.config == config
+        same &= (columns.instances == pool.instances) & (columns.max_batch == pool.max_batch)
+        if not same.any():
+            return None
+        found.append(int(np.flatnonzero(same)[0]))
+    return tuple(found) if found else None
+
+
+def _selected(program: Program, columns: tuple[int, ...]) -> tuple[Selected, ...]:
+    found = []
+    for table, k in zip(program.chain.tables, columns, strict=False):
+        config = int(table.columns.config[k])
+        instances, batch = int(table.columns.instances[k]), int(table.columns.max_batch[k])
+        found.append(Selected(table.stages, table.times.shapes[config], instances, batch))
+    return tuple(found)

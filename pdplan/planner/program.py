@@ -1,0 +1,175 @@
+"""One placement as an integer program: columns in, the proven-best choice out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pdplan.physics.roofline import Floats
+from pdplan.placement import Chain
+from pdplan.planner.goals import Goal
+from pdplan.pools.table import Ints, PoolTable
+from pdplan.solver import Bound, Choice, Diagnosis, Pool, Rental, choose, diagnose
+from pdplan.specs.scenario import Scenario
+
+KV_CODES = ("bf16", "fp16", "fp8", "int8")
+EXACT = 1e-9
+"""Slack in comparing an attainment with its level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Pools, limits and the exact test of one placement."""
+
+    chain: Chain
+    scenario: Scenario
+    goals: tuple[Goal, ...]
+    """TTFT objectives."""
+
+    def choose(self, incumbent: tuple[int, ...] | None = None) -> Choice:
+        """Find the column of each pool that serves the scenario's objective best."""
+        return choose(
+            self.pools(),
+            limits=self.limits(),
+            bounds=self.bounds(),
+            accept=self.accept if self.goals else None,
+            rentals=self.rentals(),
+            incumbent=incumbent,
+        )
+
+    def diagnose(self) -> Diagnosis:
+        """Say what stands in the way."""
+        return diagnose(
+            self.pools(),
+            limits=self.limits(),
+            bounds=self.bounds(),
+            accept=self.accept if self.goals else None,
+            rentals=self.rentals(),
+        )
+
+    def pools(self) -> tuple[Pool, ...]:
+        """Columns as the solver takes them."""
+        return tuple(self._pool(i, table) for i, table in enumerate(self.chain.tables))
+
+    def _pool(self, position: int, table: PoolTable) -> Pool:
+        hardware = [shape.hardware for shape in table.times.shapes]
+        config = table.columns.config
+        gpus = table.gpus.astype(float)
+        costs = self._per_gpu("cost", hardware)[config] * gpus
+        power = self._per_gpu("power", hardware)[config] * gpus
+        use = {"gpus": gpus, "usd_per_hour": costs, "power_w": power}
+        for name in sorted(set(hardware)):
+            mine = np.array([h == name for h in hardware])[config]
+            use[f"stock:{name}"] = np.where(mine, gpus, 0.0)
+        use = {name: np.nan_to_num(values, nan=0.0) for name, values in use.items()}
+        objective = use[{"cost": "usd_per_hour", "gpus": "gpus", "power": "power_w"}[self._goal]]
+        if self.scenario.limits.whole_nodes and self._goal == "cost":
+            objective = np.zeros_like(objective)
+        second = use["gpus"] if self._goal == "cost" else use["usd_per_hour"]
+        return Pool(
+            name=table.stages,
+            objective=objective,
+            tiebreak=second + 1e-6 * table.columns.instances,
+            use=use,
+            key=self._keys(position, table),
+            delay=self._delays(position, table),
+        )
+
+    @property
+    def _goal(self) -> str:
+        return self.scenario.objective
+
+    def _per_gpu(self, what: str, hardware: list[str]) -> Floats:
+        """Price or power of one accelerator, per candidate; NaN where unknown."""
+        known = {}
+        for choice in self.scenario.hardware:
+            watts = choice.spec.power.board if choice.spec.power else None
+            value = choice.usd_per_hour if what == "cost" else watts
+            known[choice.id] = np.nan if value is None else float(value)
+        return np.array([known[name] for name in hardware], float)
+
+    def _keys(self, position: int, table: PoolTable) -> Ints:
+        """Cache type, on which prefill and decode pools must agree."""
+        if not self.chain.placement.decode_apart or table.stages == "E":
+            return np.full(len(table), -1, np.int64)
+        codes = np.array([KV_CODES.index(shape.kv_dtype) for shape in table.times.shapes])
+        return np.asarray(codes[table.columns.config], np.int64)
+
+    def _delays(self, position: int, table: PoolTable) -> Floats:
+        """Everything of a column that can delay a first token, larger is slower [K, d]."""
+        served = np.zeros(table.encode_s.shape[1], bool)
+        for goal in self.goals:
+            served |= goal.weight > 0
+        fixed = (table.encode_s + table.prefill_s)[:, served]
+        parts = [np.unique(fixed, axis=1) if fixed.size else fixed]
+        for wait in table.waits:
+            parts.append(np.asarray(wait.probability, float)[:, None])
+            parts.append(np.asarray(wait.tail_mean_s, float)[:, None])
+        if len(self.chain.tables) > 1:
+            bandwidth, latency, hidden = table.network(np.arange(len(table)))
+            inverse = np.where(bandwidth > 0, 1 / np.maximum(bandwidth, 1e-9), np.inf)
+            parts += [inverse[:, None], latency[:, None], 1 - hidden[:, None]]
+        return np.concatenate(parts, axis=1)
+
+    def limits(self) -> dict[str, float]:
+        """Stock, accelerators, budget and power."""
+        found: dict[str, float] = {}
+        bounds = self.scenario.limits
+        for name, value in (
+            ("gpus", bounds.max_gpus),
+            ("usd_per_hour", bounds.budget_usd_per_hour),
+            ("power_w", bounds.power_w),
+        ):
+            if value is not None:
+                found[name] = float(value)
+        for choice in self.scenario.hardware:
+            if choice.stock is not None:
+                found[f"stock:{choice.id}"] = float(choice.stock)
+        return found
+
+    def rentals(self) -> tuple[Rental, ...]:
+        """Whole nodes, where they are rented so."""
+        if not self.scenario.limits.whole_nodes:
+            return ()
+        by_cost = self._goal == "cost"
+        return tuple(
+            Rental(
+                f"stock:{choice.id}",
+                float(choice.spec.accelerators_per_node),
+                (choice.usd_per_hour or 0.0) * choice.spec.accelerators_per_node * by_cost,
+            )
+            for choice in self.scenario.hardware
+        )
+
+    def bounds(self) -> tuple[Bound, ...]:
+        """Fixed times alone must leave room: exact when they grow together over support points.
+
+        The level's quantile of a sum of comonotone times is the sum of their quantiles; waits only
+        add to it.
+        """
+        tables = self.chain.tables
+        found = []
+        for i, goal in enumerate(self.goals):
+            points = np.flatnonzero(goal.weight > 0)
+            order = points[np.argsort(self.chain.demand.prompt_tokens[points], kind="stable")]
+            fixed = [(t.encode_s + t.prefill_s)[:, order] for t in tables]
+            if not all((np.diff(part, axis=1) >= -1e-12).all() for part in fixed):
+                continue
+            reached = np.cumsum(goal.weight[order]) / goal.weight.sum()
+            at = int(np.searchsorted(reached, goal.level - EXACT))
+            at = min(at, len(order) - 1)
+            found.append(
+                Bound(f"ttft_{i}", tuple(part[:, at] for part in fixed), goal.limit_s)
+            )
+        return tuple(found)
+
+    def accept(self, choices: Ints) -> np.ndarray:
+        """Whether choices [X, pools] meet every TTFT objective, exactly."""
+        good = np.ones(len(choices), bool)
+        for goal in self.goals:
+            left = np.flatnonzero(good)
+            if not left.size:
+                break
+            sojourn = self.chain.sojourn(choices[left])
+            reached = sojourn.attainment(self.chain.demand, goal.limit_s, goal.weight)
+            good[left] = reached >= goal.level - EXACT
+        return good

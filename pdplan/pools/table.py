@@ -1,0 +1,117 @@
+"""Columns of one pool: every candidate at a number of instances, with what follows under load."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdplan.physics.roofline import Floats
+from pdplan.pools.times import Times
+from pdplan.queueing import Wait
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """K choices of (candidate, instances, batch limit), before their load is worked out."""
+
+    config: Ints
+    instances: Ints
+    max_batch: Ints
+
+    @classmethod
+    def of(
+        cls, config: Sequence[int] | Ints, instances: Sequence[int] | Ints,
+        max_batch: Sequence[int] | Ints | int = 1,
+    ) -> "Columns":  # fmt: skip
+        """Build from anything array-like."""
+        config = np.asarray(config, np.int64)
+        batch = np.broadcast_to(np.asarray(max_batch, np.int64), config.shape)
+        return cls(config, np.asarray(instances, np.int64), batch)
+
+    def __len__(self) -> int:
+        """Return the number of columns."""
+        return len(self.config)
+
+
+@dataclass(frozen=True, slots=True)
+class PoolTable:
+    """K columns of one pool under load."""
+
+    times: Times
+    columns: Columns
+    encode_s: Floats
+    """Encoding, host and device, as the request feels it [K, S]."""
+    prefill_s: Floats
+    """Prefill as the request feels it, in a loaded instance [K, S]."""
+    encode_wait: Wait | None
+    prefill_wait: Wait | None
+    decode_wait: Wait | None
+    utilization: Floats
+    """Rate over the rate at which the pool saturates [K]."""
+    capacity_rps: Floats
+    """Rate of all requests at which the pool saturates [K]."""
+    step_s: Floats
+    """Effective time per output token at batch 1..N, prefill interference included [K, N]."""
+    tpot_mean_s: Floats
+    mean_batch: Floats
+    stable: NDArray[np.bool_]
+
+    @property
+    def stages(self) -> str:
+        """Stages the pool runs."""
+        return self.times.stages
+
+    def __len__(self) -> int:
+        """Return the number of columns."""
+        return len(self.columns)
+
+    @property
+    def gpus(self) -> Ints:
+        """Accelerators of each column [K]."""
+        each = np.array([shape.gpus for shape in self.times.shapes], np.int64)
+        return np.asarray(each[self.columns.config] * self.columns.instances)
+
+    @property
+    def waits(self) -> tuple[Wait, ...]:
+        """Waits of a request in this pool, in order."""
+        found = (self.encode_wait, self.prefill_wait, self.decode_wait)
+        return tuple(wait for wait in found if wait is not None)
+
+    def take(self, rows: Ints) -> "PoolTable":
+        """Some of the columns, in the order asked."""
+
+        def wait(found: Wait | None) -> Wait | None:
+            if found is None:
+                return None
+            probability, mean = np.asarray(found.probability), np.asarray(found.tail_mean_s)
+            return Wait(probability[rows], mean[rows])
+
+        c = self.columns
+        return PoolTable(
+            times=self.times,
+            columns=Columns(c.config[rows], c.instances[rows], c.max_batch[rows]),
+            encode_s=self.encode_s[rows],
+            prefill_s=self.prefill_s[rows],
+            encode_wait=wait(self.encode_wait),
+            prefill_wait=wait(self.prefill_wait),
+            decode_wait=wait(self.decode_wait),
+            utilization=self.utilization[rows],
+            capacity_rps=self.capacity_rps[rows],
+            step_s=self.step_s[rows],
+            tpot_mean_s=self.tpot_mean_s[rows],
+            mean_batch=self.mean_batch[rows],
+            stable=self.stable[rows],
+        )
+
+    def network(self, column: Ints) -> tuple[Floats, Floats, Floats]:
+        """Achieved bandwidth of one instance, latency and hidden share, of chosen columns."""
+        m = self.times.machines
+        config = self.columns.config[column]
+        return (
+            m.network_bytes_per_s[config, 0],
+            m.network_latency_s[config, 0],
+            m.network_hidden[config, 0],
+        )

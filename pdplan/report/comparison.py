@@ -1,0 +1,121 @@
+"""Placements side by side, rates side by side, and the sections of an explanation."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pdplan.plan import Alternative, Plan
+from pdplan.report.blocks import Block, Cell, Grid
+from pdplan.report.plan_blocks import plan_blocks, shape, verdict
+from pdplan.report.plan_rows import prediction_cells
+
+APART = ("P-D", "EP-D")
+"""What is compared with where the gain of going further than prefill-decode is asked for."""
+
+
+class Titled(Protocol):
+    """A section of an explanation."""
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of its columns."""
+
+    @property
+    def rows(self) -> tuple[tuple[str | float | None, ...], ...]:
+        """Its cells."""
+
+    @property
+    def note(self) -> str:
+        """What to keep in mind."""
+
+
+def percentile(found: Sequence[Alternative]) -> int:
+    """Highest percentile among the objectives; 90 where there are none."""
+    targets = (t for a in found if a.plan and a.plan.prediction for t in a.plan.prediction.targets)
+    return max((target.percentile for target in targets), default=90)
+
+
+def comparison(found: Sequence[Alternative]) -> Grid:
+    """One row a placement, cheapest first, the impossible ones last."""
+    at = percentile(found)
+    order = sorted(found, key=lambda a: (a.objective is None, a.objective or 0.0, a.placement))
+    best = next((a.objective for a in order if a.objective is not None), None)
+    colocated = _cheapest(order, lambda name: "-" not in name)
+    apart = _cheapest(order, lambda name: name in APART)
+    columns = (
+        *("placement", "label", "pools", "usd_per_hour", "gpus", f"ttft_p{at}_s", f"tpot_p{at}_s"),
+        *("attainment", "saves_vs_colocated_percent", "saves_vs_pd_percent", "verdict"),
+    )
+    rows = tuple(
+        (
+            other.placement,
+            other.label or "",
+            _pools(other.plan),
+            other.cost_usd_per_hour,
+            other.gpus,
+            *_latencies(other.plan, at),
+            _saving(other, colocated),
+            _saving(other, apart),
+            verdict(other, best),
+        )
+        for other in order
+    )
+    return Grid(columns, rows, title="Placements")
+
+
+def _cheapest(order: Sequence[Alternative], wanted: object) -> float | None:
+    assert callable(wanted)
+    return next((a.objective for a in order if a.objective and wanted(a.placement)), None)
+
+
+def _saving(other: Alternative, base: float | None) -> float | None:
+    return None if other.objective is None or not base else 100 * (1 - other.objective / base)
+
+
+def _pools(plan: Plan | None) -> str:
+    pools = plan.pools if plan else ()
+    return ", ".join(f"{p.stages} {p.instances}x{shape(p)} {p.hardware}" for p in pools)
+
+
+def _latencies(plan: Plan | None, at: int) -> tuple[Cell, Cell, Cell]:
+    found = plan.prediction if plan else None
+    if found is None:
+        return (None, None, None)
+    return (found.ttft_s.at(at), found.tpot_s.at(at), found.attainment)
+
+
+def rates(plans: Sequence[Plan]) -> Grid:
+    """One row a rate."""
+    columns = (
+        *("rate_rps", "goodput_rps", "attainment", "utilization", "output_tokens_per_s_per_gpu"),
+        *(f"{m}_{level}_s" for m in ("ttft", "tpot") for level in ("mean", "p50", "p90", "p99")),
+        *("e2e_mean_s", "objectives_met", "reason"),
+    )
+    rows = []
+    for plan in plans:
+        found = plan.prediction
+        cells: dict[str, object] = prediction_cells(plan)
+        cells["utilization"] = max((pool.utilization for pool in plan.pools), default=None)
+        cells["objectives_met"] = all(t.met for t in found.targets) if found else False
+        cells["reason"] = plan.infeasible.reason if plan.infeasible else ""
+        rows.append(tuple(cells.get(name) for name in columns))
+    return Grid(columns, tuple(rows), title="Rates")  # type: ignore[arg-type]
+
+
+def explanation(plan: Plan, sections: Sequence[Titled]) -> tuple[Block, ...]:
+    """Write the plan, then each section as a table of its own."""
+    return (*plan_blocks(plan), *(Grid(s.columns, s.rows, s.title, s.note) for s in sections))
+
+
+def long_rows(sections: Sequence[Titled]) -> Grid:
+    """Sections as one table: one row a cell, for they have no columns in common."""
+    rows = tuple(
+        (section.title, i, name, value)
+        for section in sections
+        for i, row in enumerate(section.rows, 1)
+        for name, value in zip(section.columns, row, strict=True)
+    )
+    return Grid(("section", "row", "column", "value"), rows, title="Sections")

@@ -1,0 +1,221 @@
+"""A plan as blocks: what is pasted into a design review."""
+
+from collections.abc import Iterator
+
+from pdplan.plan import Alternative, Plan, PoolPlan, Prediction, Spread, Target
+from pdplan.report.blocks import Block, Cell, Grid, Lines
+from pdplan.report.headline import headline, objective_words
+from pdplan.report.numbers import duration, percent
+
+_TERMS = {
+    "encode_wait": "encode wait",
+    "encode": "encode",
+    "embed_transfer": "embedding transfer",
+    "prefill_wait": "prefill wait",
+    "prefill": "prefill",
+    "kv_transfer": "KV transfer",
+    "decode_wait": "decode wait",
+}
+
+
+def plan_blocks(plan: Plan) -> tuple[Block, ...]:
+    """Everything that there is to say of a plan, most wanted first."""
+    return tuple(_blocks(plan))
+
+
+def _blocks(plan: Plan) -> Iterator[Block]:
+    yield Lines(headline(plan))
+    if plan.infeasible is not None:
+        yield _why_not(plan)
+    if plan.pools:
+        yield fleet(plan)
+    if plan.prediction is not None:
+        yield latency(plan.prediction)
+        yield Lines((_terms(plan.prediction),), "Where the time to first token goes (means)")
+    if plan.transfers:
+        yield _transfers(plan)
+    if plan.prediction is not None:
+        yield _totals(plan, plan.prediction)
+    if plan.binding:
+        yield Lines(tuple(plan.binding), "What binds")
+    if plan.alternatives:
+        yield alternatives(plan)
+    if plan.provenance:
+        yield _provenance(plan)
+
+
+def _why_not(plan: Plan) -> Lines:
+    assert plan.infeasible is not None
+    found = plan.infeasible
+    parts = (
+        ("reason", found.reason),
+        ("limit", found.limit),
+        ("nearest miss", found.nearest),
+        ("would help", found.relaxation),
+    )
+    return Lines(tuple(f"{name}: {text}" for name, text in parts if text), "Why not")
+
+
+def shape(pool: PoolPlan) -> str:
+    """Write the parallelism of an instance, leaving out what is one.
+
+    An expert parallelism that spans just the instance's own GPUs is said all the same.
+    """
+    sizes = (("tp", pool.tp), ("pp", pool.pp), ("ep", pool.ep), ("dp", pool.dp))
+    return " ".join(f"{name}{n}" for name, n in sizes if n > 1 or name == "tp")
+
+
+def fleet(plan: Plan) -> Grid:
+    """One row a pool."""
+    return Grid(
+        title="Fleet",
+        columns=(
+            *("pool", "instances", "hardware", "gpus", "usd_per_hour", "weights/kv", "batch"),
+            *("utilization", "capacity_rps", "kv_capacity_tokens"),
+        ),
+        rows=tuple(
+            (
+                pool.name if pool.name == pool.stages else f"{pool.name} ({pool.stages})",
+                f"{pool.instances} x {shape(pool)}",
+                pool.hardware,
+                pool.gpus,
+                pool.usd_per_hour,
+                f"{pool.weight_dtype}/{pool.kv_dtype}",
+                pool.max_batch,
+                pool.utilization,
+                pool.capacity_rps,
+                pool.kv_capacity_tokens if "P" in pool.stages or "D" in pool.stages else None,
+            )
+            for pool in plan.pools
+        ),
+    )
+
+
+def latency(prediction: Prediction) -> Grid:
+    """Percentiles beside the objectives, all requests first."""
+    rows: list[tuple[Cell, ...]] = []
+    several = len(prediction.classes) > 1
+    kinds: list[tuple[str, tuple[Spread, Spread, Spread], tuple[Target, ...]]] = [
+        (
+            "all" if several else "",
+            (prediction.ttft_s, prediction.tpot_s, prediction.e2e_s),
+            () if several else prediction.targets,
+        )
+    ]
+    if several:
+        kinds += [
+            (
+                kind.name,
+                (kind.ttft_s, kind.tpot_s, kind.e2e_s),
+                tuple(t for t in prediction.targets if t.request_class == kind.name),
+            )
+            for kind in prediction.classes
+        ]
+    for name, spreads, targets in kinds:
+        for metric, spread in zip(("TTFT", "TPOT", "E2E"), spreads, strict=True):
+            mine = [target for target in targets if target.metric.upper() == metric]
+            if metric == "E2E" and several and name != "all":
+                continue
+            first = f"{name} {metric}".strip()
+            rows.append((first, *_spread(spread), "; ".join(_verdict(t) for t in mine)))
+    columns = ("latency", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "objective")
+    return Grid(columns, tuple(rows), title="Predicted latency")
+
+
+def _spread(spread: Spread) -> tuple[float, ...]:
+    return (spread.mean, spread.p50, spread.p90, spread.p95, spread.p99)
+
+
+def _verdict(target: Target) -> str:
+    words = objective_words(target).partition(" ")[2]
+    return f"{words} {'met' if target.met else 'MISSED'}"
+
+
+def _terms(prediction: Prediction) -> str:
+    terms = prediction.ttft_terms_s
+    found = {key: float(getattr(terms, key)) for key in _TERMS}
+    total = sum(found.values())
+    parts = [
+        f"{_TERMS[key]} {duration(value)} ({percent(value / total)})"
+        for key, value in found.items()
+        if value > 0
+    ]
+    return f"{duration(total)} = {' + '.join(parts)}" if parts else duration(total)
+
+
+def _transfers(plan: Plan) -> Grid:
+    return Grid(
+        title="Transfers",
+        columns=("hop", "bytes_per_request", "wire_s", "hidden_s", "link_utilization"),
+        rows=tuple(
+            (
+                f"{hop.source} -> {hop.target}",
+                hop.bytes_per_request,
+                hop.seconds,
+                hop.hidden_seconds,
+                hop.link_utilization,
+            )
+            for hop in plan.transfers
+        ),
+    )
+
+
+def _totals(plan: Plan, prediction: Prediction) -> Grid:
+    return Grid(
+        title="Totals",
+        columns=(
+            *("usd_per_hour", "gpus", "power_w", "usd_per_million_output_tokens"),
+            *("output_tokens_per_s_per_gpu", "attainment", "goodput_rps"),
+        ),
+        rows=(
+            (
+                *(plan.cost_usd_per_hour, plan.gpus, plan.power_w),
+                *(plan.usd_per_million_output_tokens, prediction.output_tokens_per_s_per_gpu),
+                *(prediction.attainment, prediction.goodput_rps),
+            ),
+        ),
+    )
+
+
+def alternatives(plan: Plan) -> Grid:
+    """What else was tried, and what it would have cost."""
+    return Grid(
+        title="What else was tried",
+        columns=("placement", "label", "usd_per_hour", "gpus", "verdict"),
+        rows=tuple(
+            (
+                other.placement,
+                other.label or "",
+                other.cost_usd_per_hour,
+                other.gpus,
+                verdict(other, plan.objective.value),
+            )
+            for other in plan.alternatives
+        ),
+    )
+
+
+def verdict(other: Alternative, best: float | None) -> str:
+    """Write by how much an alternative loses, or why it cannot be."""
+    if other.reason:
+        return other.reason
+    if other.objective is None or not best:
+        return "possible"
+    more = other.objective / best - 1
+    return f"+{percent(more)}" if more > 1e-9 else "best" if more > -1e-9 else f"{percent(more)}"
+
+
+def _provenance(plan: Plan) -> Grid:
+    return Grid(
+        title="Where the numbers come from",
+        columns=("quantity", "origin", "source"),
+        rows=tuple(
+            (
+                row.quantity,
+                "! transferred" if row.origin == "transferred" else row.origin,
+                row.source,
+            )
+            for row in plan.provenance
+        ),
+        short=frozenset({"source"}),
+    )

@@ -1,0 +1,59 @@
+"""Where named specs live: the user's own folders first, then those that come with pdplan."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pdplan.errors import Problem, SpecError
+from pdplan.specs.base import suggestion
+
+KINDS = {
+    "hardware": "hardware_specs",
+    "model": "models",
+    "workload": "workloads",
+    "engine": "engines",
+    "example": "examples",
+}
+
+
+@cache
+def bundled_root() -> Path:
+    """Folder that holds the bundled specs: inside a wheel, else beside the package."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "bundled"
+    return inside if inside.is_dir() else package.parent
+
+
+def folders(kind: str, specs_dir: Path | None = None) -> tuple[Path, ...]:
+    """Folders searched for a kind, first match wins: `--specs DIR`, `$PDPLAN_SPECS`, bundled."""
+    own = [specs_dir] if specs_dir is not None else []
+    own += [Path(part) for part in os.environ.get("PDPLAN_SPECS", "").split(os.pathsep) if part]
+    return tuple(root / KINDS[kind] for root in (*own, bundled_root()))
+
+
+def names(kind: str, specs_dir: Path | None = None) -> list[str]:
+    """Every name of a kind, sorted."""
+    return sorted(
+        {path.stem for folder in folders(kind, specs_dir) for path in folder.glob("*.yaml")}
+    )
+
+
+def find(kind: str, name: str, specs_dir: Path | None = None) -> Path:
+    """Path of a spec given by name or by path; raises SpecError with a suggestion."""
+    if name.endswith((".yaml", ".yml")) or os.sep in name:
+        path = Path(name)
+        if not path.is_file():
+            raise SpecError(Problem(name, None, "", "no such file"))
+        return path
+    for folder in folders(kind, specs_dir):
+        path = folder / f"{name}.yaml"
+        if path.is_file():
+            return path
+    known = names(kind, specs_dir)
+    hint = suggestion(name.lower(), known) or f"; known: pdplan {_command(kind)} list"
+    message = f"unknown {kind} '{name}'{hint}"
+    raise SpecError(message)
+
+
+def _command(kind: str) -> str:
+    return kind if kind == "hardware" else f"{kind}s"

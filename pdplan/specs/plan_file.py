@@ -1,0 +1,140 @@
+"""Plan files: a fleet as `solve -o` writes it or as a person does, read back for evaluation."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from pdplan.errors import SpecError
+from pdplan.specs.base import Count, Spec, validate
+from pdplan.specs.catalog import find
+from pdplan.specs.dtypes import CacheDtype, Dtype
+from pdplan.specs.engine import EngineSpec, load_engine
+from pdplan.specs.hardware import HardwareSpec, load_hardware
+from pdplan.specs.model import ModelSpec, load_model
+from pdplan.specs.source import load_yaml
+from pdplan.specs.traffic import Traffic, traffic
+from pdplan.specs.workload import WorkloadSpec, load_workload
+
+Computed = Annotated[Any, Field(default=None)]
+"""A key that `solve` writes and a reader works out again."""
+
+
+class PoolOptions(Spec):
+    """How a pool's engine is run, beyond its shape."""
+
+    scheduler: Literal["chunked", "prefill_first"] = "chunked"
+    chunk_tokens: Count | None = None
+    routing: Literal["least_loaded", "central", "round_robin", "random"] = "least_loaded"
+    moe_dtype: Dtype | None = None
+    moe_tp: Count | None = None
+    usd_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
+    first_token_from: Literal["decode", "prefill"] = "decode"
+
+
+class PoolSpec(Spec):
+    """One pool of a plan file."""
+
+    name: str
+    stages: Annotated[str, Field(pattern="^[MEPDAF]+$")]
+    hardware: str
+    instances: Count
+    tp: Count = 1
+    pp: Count = 1
+    ep: Count | None = None
+    dp: Count = 1
+    max_batch: Count | None = None
+    weight_dtype: Dtype | None = None
+    kv_dtype: CacheDtype = "bf16"
+    options: PoolOptions = PoolOptions()
+    gpus: Computed
+    utilization: Computed
+    capacity_rps: Computed
+    kv_capacity_tokens: Computed
+    memory_bytes: Computed
+    usd_per_hour: Computed
+    power_w: Computed
+    mean_batch: Computed
+
+
+class PlanFileSpec(Spec):
+    """A plan file; keys that can be worked out are accepted and not read."""
+
+    placement: str
+    model: str
+    engine: str = "vllm"
+    workload: str | dict[str, Any]
+    pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1)]
+    system: str | None = None
+    schema_version: Literal[1] = 1
+    status: Computed
+    label: Computed
+    objective: Computed
+    cost_usd_per_hour: Computed
+    usd_per_million_output_tokens: Computed
+    gpus: Computed
+    power_w: Computed
+    transfers: Computed
+    prediction: Computed
+    binding: Computed
+    alternatives: Computed
+    infeasible: Computed
+    provenance: Computed
+    solver: Computed
+
+    @model_validator(mode="after")
+    def _pools_follow_the_placement(self) -> "PlanFileSpec":
+        stages = self.placement.replace("(", "").replace(")", "").split("-")
+        found = [pool.stages for pool in self.pools]
+        if stages != found:
+            message = f"pools: stages {found} do not follow the placement {self.placement}"
+            raise ValueError(message)
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSpec:
+    """A plan file with everything it names read in."""
+
+    placement: str
+    system: str | None
+    model_id: str
+    model: ModelSpec
+    engine_id: str
+    engine: EngineSpec
+    workload: WorkloadSpec
+    workload_id: str
+    traffic: Traffic
+    pools: tuple[PoolSpec, ...]
+    hardware: dict[str, HardwareSpec]
+    workload_folder: Path
+
+
+def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
+    """Read a plan file; raises SpecError with every problem found."""
+    document = load_yaml(path)
+    file = validate(document, PlanFileSpec)
+    folder = path.parent
+    if isinstance(file.workload, str):
+        workload, workload_id = load_workload(file.workload, specs_dir), file.workload
+        folder = find("workload", file.workload, specs_dir).parent
+    else:
+        workload = validate(document, WorkloadSpec, file.workload, at=("workload",))
+        workload_id = workload.name or "inline"
+    if workload.rate is None:
+        raise SpecError(document.problem(("workload",), "has no rate; add 'rate: 20 req/s'"))
+    return PlanSpec(
+        placement=file.placement,
+        system=file.system,
+        model_id=file.model,
+        model=load_model(file.model, specs_dir),
+        engine_id=file.engine,
+        engine=load_engine(file.engine, specs_dir),
+        workload=workload,
+        workload_id=workload_id,
+        traffic=traffic(workload, workload.rate, folder),
+        pools=file.pools,
+        hardware={pool.hardware: load_hardware(pool.hardware, specs_dir) for pool in file.pools},
+        workload_folder=folder,
+    )

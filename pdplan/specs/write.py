@@ -1,0 +1,73 @@
+"""Specs written back as the plain data of their YAML files."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pdplan.specs.lengths import Length
+from pdplan.specs.scenario import Scenario
+from pdplan.specs.workload import ClassSpec, WorkloadSpec
+
+if TYPE_CHECKING:
+    from pdplan.specs.traffic import Traffic
+
+
+def workload_mapping(scenario: Scenario) -> dict[str, Any]:
+    """Write the scenario's traffic as a workload in place, complete with rate and objectives."""
+    return workload_text(
+        scenario.workload, scenario.workload_id, scenario.traffic, scenario.workload_folder
+    )
+
+
+def workload_text(
+    workload: WorkloadSpec, name: str, traffic: "Traffic", folder: Path
+) -> dict[str, Any]:
+    """Write a workload with its rate and the percentiles that hold for each class."""
+    found: dict[str, Any] = {"name": name, "rate": f"{traffic.rate_rps!r} req/s"}
+    if workload.arrival_scv != 1.0:
+        found["arrival_scv"] = workload.arrival_scv
+    objectives = {kind.name: kind for kind in traffic.classes}
+    if not workload.classes:
+        (only,) = workload.kinds()
+        return found | _requests(only, objectives[only.name].percentiles, folder)
+    found["classes"] = [
+        {"name": kind.name, "share": kind.share}
+        | _requests(kind, objectives[kind.name].percentiles, folder)
+        for kind in workload.kinds()
+    ]
+    return found
+
+
+def _requests(kind: ClassSpec, percentiles: tuple[int, ...], folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = {"isl": _length(kind.isl, folder), "osl": _length(kind.osl, folder)}
+    if kind.images is not None:
+        sizes = [size.model_dump() for size in kind.images.sizes]
+        extent = {"width": kind.images.width, "height": kind.images.height}
+        found["images"] = {"count": _length(kind.images.count, folder)}
+        found["images"] |= {"sizes": sizes} if sizes else extent
+    if kind.audio is not None:
+        found["audio"] = {"seconds": _length(kind.audio.seconds, folder)}
+    if kind.video is not None:
+        video = kind.video
+        found["video"] = {
+            "seconds": _length(video.seconds, folder),
+            "fps": video.fps,
+            "width": video.width,
+            "height": video.height,
+        }
+    for name, value in (("ttft", kind.ttft), ("tpot", kind.tpot)):
+        if value is not None:
+            found[name] = f"{value!r} s"
+    found["percentile"] = list(percentiles)
+    return found
+
+
+def _length(length: Length, folder: Path) -> Any:  # noqa: ANN401  (a number or a mapping)
+    if length.fixed is not None:
+        return int(length.fixed) if length.fixed == int(length.fixed) else length.fixed
+    found = length.model_dump(exclude_none=True)
+    if length.trace is not None:
+        found["trace"] = str((folder / length.trace).resolve())
+    for name, form in found.items():
+        if name == "histogram":
+            found[name] = {key: list(values) for key, values in form.items()}
+    return found

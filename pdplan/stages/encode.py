@@ -1,0 +1,185 @@
+"""Vision and audio encoding of one request's media on candidate instances."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdplan.errors import UnfitError
+from pdplan.physics.collectives import all_reduce_s
+from pdplan.physics.roofline import Floats, joined_s
+from pdplan.specs.encoder import AudioEncoder, VisionEncoder
+from pdplan.specs.model import ModelSpec
+from pdplan.specs.tokens import EncoderWork
+from pdplan.specs.traffic import Traffic
+from pdplan.stages.llm import ACTIVATION_BYTES
+from pdplan.stages.machine import Machines
+
+
+@dataclass(frozen=True, slots=True)
+class MediaWork:
+    """What the media of each support point ask of towers and decoder, each [S]."""
+
+    llm_tokens: Floats
+    """Tokens that media add to the prompt."""
+    cross_tokens: Floats
+    """Encoder positions that cross-attention layers see."""
+    items: Floats
+    """Images and clips the host has to prepare."""
+    frames: Floats
+    """Video frames the host has to prepare."""
+    vision: "TowerWork"
+    audio: "TowerWork"
+
+    @property
+    def any(self) -> bool:
+        """Whether any request carries media."""
+        return bool(self.present.any())
+
+    @property
+    def present(self) -> NDArray[np.bool_]:
+        """Which support points carry media [S]."""
+        return np.asarray(self.items + self.frames > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class TowerWork:
+    """What one tower does for each support point, each [S]."""
+
+    positions: Floats
+    """Patches or frames run through the layers."""
+    segment_pairs: Floats
+    """Pairs of positions that see each other in a full-attention layer."""
+    window_pairs: Floats
+    """Pairs that see each other in a windowed layer."""
+    projected: Floats
+    """Positions run through the projector."""
+
+    @classmethod
+    def of(cls, items: Sequence[tuple[float, EncoderWork | None]]) -> "TowerWork":
+        """Sum up (count, work of one item) per support point."""
+        rows = [
+            (n * w.positions, n * w.positions * w.segment, n * w.positions * w.window,
+             n * w.projector_positions) if w is not None else (0.0,) * 4
+            for n, w in items
+        ]  # fmt: skip
+        return cls(*np.array(rows, float).reshape(-1, 4).T)
+
+
+def media_work(model: ModelSpec, traffic: Traffic) -> MediaWork:
+    """Sum the work of every request's images, video and audio; text-only points are all zero.
+
+    Raises UnfitError where the traffic carries media that the model cannot read.
+    """
+    images = [_images(model, traffic, i) for i in range(len(traffic.weight))]
+    videos = [_video(model, traffic, i) for i in range(len(traffic.weight))]
+    clips = [_clip(model, traffic, i) for i in range(len(traffic.weight))]
+    everything = list(zip(images, videos, clips, strict=True))
+    seen = TowerWork.of(images)
+    moving = TowerWork.of(videos)
+    return MediaWork(
+        llm_tokens=_total(everything, "llm_tokens"),
+        cross_tokens=_total(everything, "cross_tokens"),
+        items=np.asarray(traffic.images + (traffic.audio_s > 0), float),
+        frames=np.asarray(traffic.video_frames, float),
+        vision=TowerWork(
+            seen.positions + moving.positions,
+            seen.segment_pairs + moving.segment_pairs,
+            seen.window_pairs + moving.window_pairs,
+            seen.projected + moving.projected,
+        ),
+        audio=TowerWork.of(clips),
+    )
+
+
+Item = tuple[float, EncoderWork | None]
+
+
+def _total(everything: Sequence[tuple[Item, ...]], name: str) -> Floats:
+    return np.array(
+        [sum(n * getattr(w, name) for n, w in row if w is not None) for row in everything], float
+    )
+
+
+def _images(model: ModelSpec, traffic: Traffic, i: int) -> Item:
+    count = float(traffic.images[i])
+    if count <= 0:
+        return 0.0, None
+    if model.vision is None:
+        raise _cannot_read(model, "images")
+    width, height = round(float(traffic.image_width[i])), round(float(traffic.image_height[i]))
+    return count, model.vision.image_work(width, height, max(1, round(count)))
+
+
+def _video(model: ModelSpec, traffic: Traffic, i: int) -> Item:
+    frames = round(float(traffic.video_frames[i]))
+    if frames <= 0:
+        return 0.0, None
+    if model.vision is None:
+        raise _cannot_read(model, "video")
+    width, height = round(float(traffic.video_width[i])), round(float(traffic.video_height[i]))
+    return 1.0, model.vision.video_work(frames, width, height)
+
+
+def _clip(model: ModelSpec, traffic: Traffic, i: int) -> Item:
+    seconds = float(traffic.audio_s[i])
+    if seconds <= 0:
+        return 0.0, None
+    if model.audio is None:
+        raise _cannot_read(model, "audio")
+    return 1.0, model.audio.audio_work(seconds)
+
+
+def _cannot_read(model: ModelSpec, media: str) -> UnfitError:
+    return UnfitError(f"model '{model.name}' has no encoder for {media}, which the workload sends")
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeTimes:
+    """Encoding of one request's media, each [C, S]; zero for text-only requests."""
+
+    device_s: Floats
+    """Time the accelerator is busy."""
+    host_s: Floats
+    """Time the host prepares the media before."""
+
+
+def encode_times(model: ModelSpec, m: Machines, work: MediaWork) -> EncodeTimes:
+    """Time to encode each support point's media alone on one instance.
+
+    Towers run in 16 bits, sharded over the instance's TP ranks, one request at a time.
+    """
+    device: Floats = np.zeros((len(m.tp), len(work.items)))
+    for tower, load in ((model.vision, work.vision), (model.audio, work.audio)):
+        if tower is not None:
+            device = device + _tower_s(m, tower, load)
+    host = m.encoder_item_s * work.items + m.encoder_frame_s * work.frames
+    return EncodeTimes(device_s=device, host_s=np.asarray(host))
+
+
+def _tower_s(m: Machines, tower: VisionEncoder | AudioEncoder, load: TowerWork) -> Floats:
+    """One pass of a tower over all positions of a request, [C, S]."""
+    weights = tower.matmul_parameters + tower.projector_parameters
+    flops = tower.matmul_parameters * load.positions + tower.projector_parameters * load.projected
+    products = joined_s(
+        2 * flops / m.tp / m.half_flops_per_s,
+        weights * ACTIVATION_BYTES / m.tp / m.half_stream_bytes_per_s,
+        m.norm,
+    )
+    layers = tower.run_layers
+    full = getattr(tower, "full_attention_layers", None)
+    full = layers if full is None else full
+    pairs = full * load.segment_pairs + (layers - full) * load.window_pairs
+    slow = 1 + m.encoder_half_positions * 16 / tower.heads * m.tp / np.maximum(load.positions, 1.0)
+    attention = 4 * tower.heads * tower.head_dim * pairs / m.tp
+    attention = attention / m.encoder_attention_flops_per_s * slow
+    per_layer = m.encoder_floor_s + m.encoder_layer_s
+    per_layer = per_layer + 2 * all_reduce_s(
+        load.positions * tower.hidden * ACTIVATION_BYTES,
+        m.tp,
+        m.reduce_latency_s,
+        m.reduce_bytes_per_s,
+    )
+    time = products + attention + layers * per_layer + m.step_s
+    return np.where(load.positions > 0, time, 0.0)

@@ -1,0 +1,258 @@
+"""One forward pass of the language model on candidate instances.
+
+A pass runs every layer once over some new tokens. Its time is the sum over operators of the
+p-norm of compute and memory time, plus collectives and host overhead; layers that are alike are
+summed before joining, because the p-norm is homogeneous.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pdplan.physics import attention, collectives
+from pdplan.physics.experts import expected_experts
+from pdplan.physics.roofline import Floats, joined_s
+from pdplan.specs.model import ModelSpec
+from pdplan.stages.machine import Machines
+
+ACTIVATION_BYTES = 2
+"""Hidden states travel in 16 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Time of passes and its parts, each [C, X]."""
+
+    total_s: Floats
+    compute_s: Floats
+    """Arithmetic at achieved rates, before joining."""
+    memory_s: Floats
+    """Memory traffic at achieved bandwidth, before joining."""
+    network_s: Floats
+    overhead_s: Floats
+    roof_s: Floats
+    """What the datasheet allows: larger of all arithmetic and all traffic at full rates."""
+
+    def scaled(self, factor: ArrayLike) -> "Pass":
+        """Several identical passes."""
+        f = np.asarray(factor, float)
+        return Pass(
+            self.total_s * f,
+            self.compute_s * f,
+            self.memory_s * f,
+            self.network_s * f,
+            self.overhead_s * f,
+            self.roof_s * f,
+        )
+
+
+@dataclass(slots=True)
+class _Sum:
+    """Running sums over the operators of a pass."""
+
+    joined: Floats | float = 0.0
+    compute: Floats | float = 0.0
+    memory: Floats | float = 0.0
+    flops_at_peak: Floats | float = 0.0
+    bytes_at_peak: Floats | float = 0.0
+
+    def add(
+        self,
+        m: Machines,
+        *,
+        flops: ArrayLike,
+        bytes_moved: ArrayLike,
+        flops_per_s: Floats,
+        bytes_per_s: Floats,
+        peak_flops_per_s: Floats,
+        floor_s: ArrayLike = 0.0,
+    ) -> None:
+        """Add one kind of operator."""
+        compute = np.asarray(flops / flops_per_s)
+        memory = np.asarray(bytes_moved / bytes_per_s)
+        self.joined = self.joined + joined_s(compute, memory, m.norm) + floor_s
+        self.compute = self.compute + compute
+        self.memory = self.memory + memory
+        self.flops_at_peak = self.flops_at_peak + flops / peak_flops_per_s
+        self.bytes_at_peak = self.bytes_at_peak + bytes_moved / m.peak_bytes_per_s
+
+
+def cache_shard(m: Machines, kv_heads: int, latent: bool) -> Floats:
+    """Share of a layer's cache that one accelerator holds: heads are replicated beyond their count.
+
+    An MLA cache has one latent vector per token and is replicated on every TP rank.
+    """
+    return np.ones_like(m.tp) if latent else 1 / np.minimum(m.tp, kv_heads)
+
+
+def _products(total: _Sum, model: ModelSpec, m: Machines, tokens: Floats, sampled: Floats) -> None:
+    """Dense and expert matrix products and the LM head."""
+    counts = model.parameters()
+    dense = counts.attention + counts.dense_ffn + counts.experts_shared + counts.router
+    total.add(
+        m,
+        flops=2 * dense * tokens / (m.dp * m.tp),
+        bytes_moved=dense * m.weight_bytes / m.tp,
+        flops_per_s=m.flops_per_s,
+        bytes_per_s=m.stream_bytes_per_s,
+        peak_flops_per_s=m.peak_flops_per_s,
+    )
+    if model.moe is not None:
+        per_layer = counts.per_expert * model.moe.layers
+        touched = _touched(model, m, tokens)
+        total.add(
+            m,
+            flops=2 * per_layer * model.moe.topk * tokens / m.moe_ranks * m.imbalance,
+            bytes_moved=per_layer * touched * m.moe_weight_bytes / m.moe_ranks,
+            flops_per_s=m.moe_flops_per_s,
+            bytes_per_s=m.moe_bytes_per_s,
+            peak_flops_per_s=m.moe_peak_flops_per_s,
+        )
+    head = model.hidden * model.vocab
+    total.add(
+        m,
+        flops=2 * head * sampled / (m.dp * m.tp),
+        bytes_moved=head * ACTIVATION_BYTES / m.tp,
+        flops_per_s=m.half_flops_per_s,
+        bytes_per_s=m.half_stream_bytes_per_s,
+        peak_flops_per_s=m.half_peak_flops_per_s,
+    )
+
+
+def _touched(model: ModelSpec, m: Machines, tokens: Floats) -> Floats:
+    """Distinct experts of a layer that a pass reads, [C, X]; skew differs by machine only."""
+    moe = model.moe
+    assert moe is not None
+    shape = np.broadcast_shapes(tokens.shape, m.tp.shape)
+    touched = np.empty(shape)
+    grid = np.broadcast_to(tokens, shape)
+    for skew in np.unique(m.expert_skew):
+        rows = np.flatnonzero(m.expert_skew[:, 0] == skew)
+        chosen, where = np.unique(grid[rows], return_inverse=True)
+        knots = chosen if chosen.size <= 96 else np.geomspace(chosen[0], chosen[-1], 96)
+        values = expected_experts(knots, moe.experts, moe.topk, float(skew))
+        touched[rows] = np.interp(chosen, knots, values)[where].reshape(grid[rows].shape)
+    return touched
+
+
+def _collectives(model: ModelSpec, m: Machines, tokens: Floats) -> Floats:
+    """All-reduce after attention and FFN, expert exchange under data-parallel attention, hops."""
+    size = tokens / m.dp * model.hidden * ACTIVATION_BYTES
+    moe_layers = model.moe.layers if model.moe is not None else 0
+    reduces = 2 * model.layers - moe_layers * (m.dp > 1)
+    network = reduces * collectives.all_reduce_s(
+        size, m.tp, m.reduce_latency_s, m.reduce_bytes_per_s
+    )
+    if moe_layers and model.moe is not None:
+        sent = tokens / m.moe_ranks * model.hidden * ACTIVATION_BYTES * model.moe.topk
+        exchange = collectives.exchange_s(
+            sent, m.moe_ranks, m.exchange_latency_s, m.exchange_bytes_per_s
+        )
+        network = network + 2 * moe_layers * np.where(m.dp > 1, exchange, 0.0)
+    hops = (m.pp - 1) * (m.hop_latency_s + size / m.tp / m.hop_bytes_per_s)
+    return np.asarray(network + hops)
+
+
+def _finish(total: _Sum, network: Floats, overhead: Floats) -> Pass:
+    joined = np.asarray(total.joined)
+    return Pass(
+        total_s=joined + network + overhead,
+        compute_s=np.asarray(total.compute),
+        memory_s=np.asarray(total.memory),
+        network_s=network + np.zeros_like(joined),
+        overhead_s=overhead + np.zeros_like(joined),
+        roof_s=np.maximum(total.flops_at_peak, total.bytes_at_peak),
+    )
+
+
+def prefill_pass(
+    model: ModelSpec,
+    m: Machines,
+    *,
+    new_tokens: ArrayLike,
+    prefix_tokens: ArrayLike = 0.0,
+    sequences: ArrayLike = 1.0,
+    cross_tokens: ArrayLike = 0.0,
+) -> Pass:
+    """Prefill `sequences` prompts of `new_tokens` over `prefix_tokens` cached ones, in one pass.
+
+    All arguments [C, X] or broadcastable; cross_tokens are the encoder positions that the
+    cross-attention layers of one sequence see.
+    """
+    new, prefix = np.asarray(new_tokens, float), np.asarray(prefix_tokens, float)
+    batch = np.asarray(sequences, float)
+    tokens = batch * new
+    total = _Sum()
+    _products(total, model, m, tokens, batch)
+    for group in model.attention:
+        window = float(group.window or np.inf)
+        heads = group.heads / m.tp / m.dp
+        if group.kind == "linear":
+            flops = 6 * group.state_values * tokens / m.tp / m.dp
+        elif group.kind == "cross":
+            flops = 2 * heads * (group.qk_dim + group.v_dim) * tokens * cross_tokens
+        else:
+            pairs = batch * attention.causal_pairs(new, prefix, window)
+            flops = 2 * heads * (group.qk_dim + group.v_dim) * pairs
+        cached = batch * np.minimum(prefix, window) * group.cache_values_per_token * m.kv_bytes
+        shard = cache_shard(m, group.kv_heads, group.kind == "latent")
+        total.add(
+            m,
+            flops=group.layers * flops,
+            bytes_moved=group.layers * cached * shard / m.dp,
+            flops_per_s=m.prefill_attention_flops_per_s,
+            bytes_per_s=m.decode_attention_bytes_per_s,
+            peak_flops_per_s=m.half_peak_flops_per_s,
+            floor_s=group.layers * m.prefill_attention_floor_s,
+        )
+    overhead = model.layers * m.prefill_layer_s + m.step_s + batch * m.sequence_s
+    return _finish(total, _collectives(model, m, tokens), overhead)
+
+
+def decode_pass(
+    model: ModelSpec,
+    m: Machines,
+    *,
+    sequences: ArrayLike,
+    context_tokens: ArrayLike,
+    cross_tokens: ArrayLike = 0.0,
+) -> Pass:
+    """One decode step of `sequences` running requests at a mean context, [C, X].
+
+    With pipeline stages the batch is split into that many micro-batches in flight; with
+    data-parallel attention over that many groups.
+    """
+    batch = np.asarray(sequences, float) / m.pp
+    context = np.asarray(context_tokens, float)
+    total = _Sum()
+    _products(total, model, m, batch, batch)
+    for group in model.attention:
+        running = batch / m.dp
+        read = attention.mean_window(context, float(group.window or np.inf))
+        shard = cache_shard(m, group.kv_heads, group.kind == "latent")
+        flops_per_s, bytes_per_s = m.prefill_attention_flops_per_s, m.decode_attention_bytes_per_s
+        if group.kind == "latent":
+            absorbed = 2 * (2 * (group.kv_lora_rank or 0) + (group.qk_rope_dim or 0))
+            flops = running * group.heads / m.tp * absorbed * read
+            flops_per_s, bytes_per_s = m.latent_flops_per_s, m.latent_bytes_per_s
+        elif group.kind == "linear":
+            flops = 6 * group.state_values * running / m.tp
+        else:
+            read = np.asarray(cross_tokens, float) if group.kind == "cross" else read
+            flops = 2 * running * group.heads / m.tp * (group.qk_dim + group.v_dim) * read
+        values = group.cache_values_per_token or group.cross_values_per_token
+        moved = running * read * values * m.kv_bytes * shard
+        if group.kind == "linear":
+            moved = running * 2 * group.state_bytes / m.tp
+        total.add(
+            m,
+            flops=group.layers * flops,
+            bytes_moved=group.layers * moved,
+            flops_per_s=flops_per_s,
+            bytes_per_s=bytes_per_s,
+            peak_flops_per_s=m.half_peak_flops_per_s,
+            floor_s=group.layers * m.decode_attention_floor_s,
+        )
+    overhead = model.layers * m.decode_layer_s + m.step_s + batch * m.pp * m.sequence_s
+    return _finish(total, _collectives(model, m, batch), overhead)

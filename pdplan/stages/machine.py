@@ -1,0 +1,249 @@
+"""Candidate instances as columns of numbers: what physics needs of hardware, engine and shape."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pdplan.physics.roofline import Floats
+from pdplan.specs.dtypes import COMPUTE_DTYPES, DTYPE_BYTES
+from pdplan.specs.engine import EngineSpec, Generation
+from pdplan.specs.hardware import HardwareSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How one instance is built: accelerators of one kind, parallelism and number formats."""
+
+    hardware: str
+    tp: int = 1
+    pp: int = 1
+    ep: int = 1
+    dp: int = 1
+    moe_tp: int = 1
+    weight_dtype: str = "bf16"
+    moe_dtype: str = "bf16"
+    kv_dtype: str = "bf16"
+
+    @property
+    def gpus(self) -> int:
+        """Accelerators of one instance."""
+        return self.tp * self.dp * self.pp
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """C candidate instances; every array is [C, 1] so that it broadcasts over support points."""
+
+    tp: Floats
+    pp: Floats
+    ep: Floats
+    dp: Floats
+    moe_tp: Floats
+    moe_ranks: Floats
+    """Accelerators that share the experts of a layer."""
+    weight_bytes: Floats
+    """Bytes of one stored weight."""
+    moe_weight_bytes: Floats
+    kv_bytes: Floats
+    norm: Floats
+    peak_flops_per_s: Floats
+    """Datasheet rate of the dense products' operand type, per accelerator."""
+    flops_per_s: Floats
+    """Achieved rate of the dense products, per accelerator."""
+    moe_peak_flops_per_s: Floats
+    moe_flops_per_s: Floats
+    half_peak_flops_per_s: Floats
+    """Datasheet 16-bit rate: attention, encoders and the LM head."""
+    half_flops_per_s: Floats
+    peak_bytes_per_s: Floats
+    """Datasheet memory bandwidth."""
+    stream_bytes_per_s: Floats
+    """Achieved bandwidth when streaming dense weights."""
+    half_stream_bytes_per_s: Floats
+    moe_bytes_per_s: Floats
+    prefill_attention_flops_per_s: Floats
+    prefill_attention_floor_s: Floats
+    decode_attention_bytes_per_s: Floats
+    decode_attention_floor_s: Floats
+    latent_flops_per_s: Floats
+    latent_bytes_per_s: Floats
+    expert_skew: Floats
+    imbalance: Floats
+    reduce_latency_s: Floats
+    reduce_bytes_per_s: Floats
+    exchange_latency_s: Floats
+    exchange_bytes_per_s: Floats
+    hop_latency_s: Floats
+    hop_bytes_per_s: Floats
+    prefill_layer_s: Floats
+    decode_layer_s: Floats
+    step_s: Floats
+    sequence_s: Floats
+    request_s: Floats
+    encoder_attention_flops_per_s: Floats
+    encoder_half_positions: Floats
+    encoder_floor_s: Floats
+    encoder_layer_s: Floats
+    encoder_item_s: Floats
+    encoder_frame_s: Floats
+    network_latency_s: Floats
+    network_bytes_per_s: Floats
+    """Achieved one-way bandwidth of a whole instance to others; 0 without a network."""
+    network_peak_bytes_per_s: Floats
+    network_hidden: Floats
+    memory_bytes: Floats
+    """Device memory of one accelerator."""
+    usable_bytes: Floats
+    """What the engine may use of it."""
+    reserve_bytes: Floats
+    activation_bytes_per_token: Floats
+
+    def take(self, index: NDArray[np.intp]) -> "Machines":
+        """Rows of the table, repeated as asked."""
+        return Machines(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
+
+
+def machines(
+    shapes: Sequence[Shape], hardware: dict[str, HardwareSpec], engine: EngineSpec
+) -> Machines:
+    """Tabulate candidate instances; [C, 1] arrays in the order of `shapes`."""
+    memo: dict[tuple[object, ...], dict[str, float]] = {}
+    rows = []
+    for shape in shapes:
+        key = (shape.hardware, shape.weight_dtype, shape.moe_dtype)
+        if key not in memo:
+            memo[key] = _per_accelerator(
+                hardware[shape.hardware], engine, shape.weight_dtype, shape.moe_dtype
+            )
+        rows.append(memo[key] | _per_instance(shape, hardware[shape.hardware], engine))
+    return Machines(**{f.name: _column(rows, f.name) for f in fields(Machines)})
+
+
+def _column(rows: list[dict[str, float]], name: str) -> Floats:
+    column = np.array([row[name] for row in rows], float).reshape(-1, 1)
+    column.flags.writeable = False
+    return column
+
+
+def compute_dtype(hardware: HardwareSpec, weight_dtype: str) -> str | None:
+    """Operand type in which a weight format is multiplied on a hardware; None if it cannot be."""
+    candidates = COMPUTE_DTYPES[weight_dtype]
+    return next((d for d in candidates if getattr(hardware.compute, d, None)), None)
+
+
+def _rate(
+    hardware: HardwareSpec, constants: Generation, weight_dtype: str
+) -> tuple[float, float]:
+    """Peak and achieved rate of products with weights of a type."""
+    dtype = compute_dtype(hardware, weight_dtype)
+    if dtype is None:
+        return np.nan, np.nan
+    peak = float(getattr(hardware.compute, dtype))
+    mfu = constants.gemm.mfu
+    return peak, peak * mfu.get(dtype, mfu.get("bf16", min(mfu.values())))
+
+
+def _stream(hardware: HardwareSpec, constants: Generation, weight_dtype: str) -> float:
+    mbu = constants.gemm.mbu
+    return hardware.memory.bandwidth * mbu.get(weight_dtype, mbu.get("bf16", min(mbu.values())))
+
+
+def _per_accelerator(
+    hardware: HardwareSpec, engine: EngineSpec, weight_dtype: str, moe_dtype: str
+) -> dict[str, float]:
+    constants, _ = engine.constants(hardware.generation)
+    peak, rate = _rate(hardware, constants, weight_dtype)
+    moe_peak, moe_rate = _rate(hardware, constants, moe_dtype)
+    half_peak, half_rate = _rate(hardware, constants, "bf16")
+    bandwidth = hardware.memory.bandwidth
+    attention, experts, encoder = constants.attention, constants.experts, constants.encoder
+    overhead, network, memory = constants.overhead, constants.network, constants.memory
+    return {
+        "weight_bytes": DTYPE_BYTES[weight_dtype],
+        "moe_weight_bytes": DTYPE_BYTES[moe_dtype],
+        "norm": constants.gemm.norm,
+        "peak_flops_per_s": peak,
+        "flops_per_s": rate,
+        "moe_peak_flops_per_s": moe_peak,
+        "moe_flops_per_s": min(moe_rate, moe_peak * experts.mfu),
+        "half_peak_flops_per_s": half_peak,
+        "half_flops_per_s": half_rate,
+        "peak_bytes_per_s": bandwidth,
+        "stream_bytes_per_s": _stream(hardware, constants, weight_dtype),
+        "half_stream_bytes_per_s": _stream(hardware, constants, "bf16"),
+        "moe_bytes_per_s": bandwidth * experts.mbu,
+        "prefill_attention_flops_per_s": half_peak * attention.prefill_mfu,
+        "prefill_attention_floor_s": attention.prefill_floor,
+        "decode_attention_bytes_per_s": bandwidth * attention.decode_mbu,
+        "decode_attention_floor_s": attention.decode_floor,
+        "latent_flops_per_s": half_peak * attention.latent_mfu,
+        "latent_bytes_per_s": bandwidth * attention.latent_mbu,
+        "expert_skew": experts.skew,
+        "prefill_layer_s": overhead.prefill_layer,
+        "decode_layer_s": overhead.decode_layer,
+        "step_s": overhead.step,
+        "sequence_s": overhead.sequence,
+        "request_s": overhead.request,
+        "encoder_attention_flops_per_s": half_peak * encoder.attention_mfu,
+        "encoder_half_positions": encoder.half_positions,
+        "encoder_floor_s": encoder.attention_floor,
+        "encoder_layer_s": encoder.layer,
+        "encoder_item_s": encoder.item,
+        "encoder_frame_s": encoder.frame,
+        "network_latency_s": network.latency,
+        "network_hidden": network.hidden,
+        "memory_bytes": hardware.memory.capacity,
+        "usable_bytes": hardware.memory.capacity * memory.utilization,
+        "reserve_bytes": memory.reserve,
+        "activation_bytes_per_token": memory.activation_bytes_per_token,
+    }
+
+
+def _per_instance(
+    shape: Shape, hardware: HardwareSpec, engine: EngineSpec
+) -> dict[str, float]:
+    constants, _ = engine.constants(hardware.generation)
+    collectives, network = constants.collectives, constants.network
+    moe_ranks = shape.ep * shape.moe_tp
+    out = hardware.scale_out.bandwidth if hardware.scale_out else 0.0
+    return {
+        "tp": shape.tp,
+        "pp": shape.pp,
+        "ep": shape.ep,
+        "dp": shape.dp,
+        "moe_tp": shape.moe_tp,
+        "moe_ranks": moe_ranks,
+        "kv_bytes": DTYPE_BYTES[shape.kv_dtype],
+        "imbalance": constants.experts.imbalance if shape.ep > 1 else 1.0,
+        "reduce_latency_s": _by_ranks(collectives.latency, shape.tp),
+        "reduce_bytes_per_s": _link(hardware, shape.tp)
+        * _by_ranks(collectives.efficiency, shape.tp),
+        "exchange_latency_s": collectives.exchange_latency,
+        "exchange_bytes_per_s": _link(hardware, moe_ranks) * collectives.exchange_efficiency,
+        "hop_latency_s": _by_ranks(collectives.latency, 2),
+        "hop_bytes_per_s": _link(hardware, shape.gpus) * _by_ranks(collectives.efficiency, 2),
+        "network_bytes_per_s": out * shape.gpus * network.efficiency,
+        "network_peak_bytes_per_s": out * shape.gpus,
+    }
+
+
+def _by_ranks(table: dict[int, float], ranks: int) -> float:
+    """Constant of the smallest measured group that holds the ranks, else of the largest."""
+    fitting = [n for n in sorted(table) if n >= ranks]
+    return table[fitting[0] if fitting else max(table)]
+
+
+def _link(hardware: HardwareSpec, ranks: int) -> float:
+    """One-way bandwidth per accelerator among a group of ranks: a pair's, the domain's, or out.
+
+    A group that outgrows the scale-up domain moves at the network's rate.
+    """
+    fabric = hardware.scale_up
+    if ranks <= 1:
+        return np.inf
+    if fabric is not None and ranks <= fabric.domain:
+        peers = min(ranks - 1, fabric.domain)
+        return min(fabric.bandwidth, peers * fabric.pair_bandwidth)
+    return hardware.scale_out.bandwidth if hardware.scale_out else np.nan

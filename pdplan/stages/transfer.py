@@ -1,0 +1,53 @@
+"""What moves between pools: embeddings from encode to prefill, KV from prefill to decode."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pdplan.physics.roofline import Floats
+from pdplan.specs.dtypes import DTYPE_BYTES
+from pdplan.specs.model import ModelSpec
+from pdplan.stages.llm import ACTIVATION_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A hop between two pools; ends as arrays [X] over choices of columns."""
+
+    source_bytes_per_s: Floats
+    target_bytes_per_s: Floats
+    latency_s: Floats
+    hidden: Floats
+    """Share of the transfer overlapped with the stage before it."""
+
+    def exposed_s(self, size_bytes: ArrayLike) -> Floats:
+        """Part of a transfer that delays the request: alpha + (1 - hidden) bytes / bandwidth."""
+        return self.latency_s + (1 - self.hidden) * self.moving_s(size_bytes)
+
+    def moving_s(self, size_bytes: ArrayLike) -> Floats:
+        """Time the bytes are on the wire, at the slower end."""
+        slower = np.minimum(self.source_bytes_per_s, self.target_bytes_per_s)
+        return np.asarray(size_bytes / np.maximum(slower, 1e-9))
+
+
+def kv_bytes(
+    model: ModelSpec, kv_dtype: str, prompt_tokens: ArrayLike, cross_tokens: ArrayLike
+) -> Floats:
+    """Cache of one prompt as sent over the network, once per distinct value [S]."""
+    prompt = np.asarray(prompt_tokens, float)
+    size: Floats | float = 0.0
+    for group in model.attention:
+        kept = np.minimum(prompt, float(group.window or np.inf))
+        if group.kind == "cross":
+            kept = np.asarray(cross_tokens, float)
+        values = group.cache_values_per_token or group.cross_values_per_token
+        size = size + group.layers * (values * kept * DTYPE_BYTES[kv_dtype] + group.state_bytes)
+    return np.asarray(size)
+
+
+def embedding_bytes(model: ModelSpec, media_tokens: ArrayLike, cross_tokens: ArrayLike) -> Floats:
+    """Media embeddings of one request in 16 bits [S]."""
+    encoder = model.vision or model.audio
+    width = encoder.embedding_width if encoder is not None else model.hidden
+    return np.asarray(ACTIVATION_BYTES * width * (np.asarray(media_tokens) + cross_tokens))
