@@ -59,7 +59,9 @@ DIMENSIONS: dict[str, tuple[dict[str, float], str]] = {
     "pixels": ({"px": 1.0, "kpx": 1e3, "MP": 1e6}, "12.8 MP"),
 }
 
-_NUMBER_AND_UNIT = re.compile(r"^\s*([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(1/s|[^\s\d.,_]\S*)\s*$")
+_NUMBER_AND_UNIT = re.compile(
+    r"^\s*([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(1/s|[^\s\d.,_]\S*)\s*$"
+)
 
 
 def parse_quantity(value: object, dimension: str) -> float:

@@ -49,7 +49,7 @@ class Inputs:
     """Everything that `solve` and `compare` take; None is what was not given."""
 
     scenario: Annotated[
-        Text, typer.Argument(metavar="[SCENARIO.yaml]", help="Scenario file, or an example's name.")
+        Text, typer.Argument(metavar="SCENARIO.yaml", help="Scenario file, or an example's name.")
     ] = None
     model: Annotated[Text, _serve("Model id or path; see `pdplan models list`.")] = None
     hardware: Annotated[
@@ -96,9 +96,9 @@ class Inputs:
         Texts, _choice("PD, P-D, EPD, EP-D, E-P-D, ...; default auto: all.", metavar="TEXT")
     ] = None
     system: Annotated[Text, _choice("A published system's preset.", metavar="NAME")] = None
-    role: Annotated[
-        Texts, _choice("Accelerator of a stage: P=h200-sxm.", metavar="STAGES=ID")
-    ] = None
+    role: Annotated[Texts, _choice("Accelerator of a pool: P=h200-sxm.", metavar="STAGES=ID")] = (
+        None
+    )
     tp: Annotated[Texts, _choice("Tensor parallelism.")] = None
     pp: Annotated[Texts, _choice("Pipeline parallelism.")] = None
     ep: Annotated[Texts, _choice("Expert parallelism.")] = None
@@ -114,7 +114,7 @@ class Inputs:
     specs: SpecsDir = None
 
     def overrides(self) -> dict[str, object]:
-        """Flags under the names that scenarios know; their values are checked there."""
+        """Give the flags the names that scenarios know; their values are checked there."""
         found: dict[str, object] = {}
         for field in fields(self):
             value = getattr(self, field.name)

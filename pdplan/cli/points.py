@@ -56,35 +56,34 @@ def predict(
         _run(_Points(stream, name), output, specs, form)
 
 
-def _run(rows: "_Points", output: Path | None, specs: Path | None, form: Format) -> None:
+def _run(points: "_Points", output: Path | None, specs: Path | None, form: Format) -> None:
     from pdplan import planner
 
-    columns = tuple(dict.fromkeys((*rows.columns, *planner.PREDICT_OUTPUTS)))
+    columns = tuple(dict.fromkeys((*points.columns, *planner.PREDICT_OUTPUTS)))
     streaming = form is Format.csv and output is None
+    rows = iter(points)
     kept: list[dict[str, Any]] = []
-    good = 0
+    read = good = 0
+    first = ""
     while chunk := list(itertools.islice(rows, CHUNK)):
         found = _predicted(chunk, planner.PREDICT_OUTPUTS, specs)
-        if streaming and not (good or kept):
-            say(csv_text(columns, ()))
+        first = first or str(found[0].get("error"))
         good += sum(not row.get("error") for row in found)
         if streaming:
-            kept = found[:1]  # only to know that the header is out
-            say(csv_rows(columns, found))
+            say(csv_rows(columns, found) if read else csv_text(columns, found))
         else:
             kept += found
-    if not kept:
-        raise SpecError(Problem(rows.name, None, "", "has no rows below its header"))
-    if output is not None:
-        if good:
-            write_file(output, csv_text(columns, kept))
-    elif not streaming:
+        read += len(found)
+    if not read:
+        raise SpecError(Problem(points.name, None, "", "has no rows below its header"))
+    if output is not None and good:
+        write_file(output, csv_text(columns, kept))
+    elif output is None and not streaming:
         cells = tuple(tuple(row.get(column) for column in columns) for row in kept)
         say_grid(Grid(columns, cells), form)
     if not good:
-        errors = dict.fromkeys(str(row.get("error")) for row in kept)
-        first = next(iter(errors))
-        raise SpecError(Problem(rows.name, None, "", f"no row could be predicted; first: {first}"))
+        message = f"no row could be predicted; the first: {first}"
+        raise SpecError(Problem(points.name, None, "", message))
 
 
 def _predicted(

@@ -34,4 +34,4 @@ def mean_window(context_tokens: ArrayLike, window: ArrayLike) -> Floats:
     >>> float(mean_window(4096, 1024))
     1024.0
     """
-    return np.minimum(np.asarray(context_tokens, float), window)
+    return np.asarray(np.minimum(np.asarray(context_tokens, float), window))

@@ -49,4 +49,5 @@ def point_to_point_s(size_bytes: ArrayLike, latency_s: ArrayLike, bytes_per_s: A
     >>> float(point_to_point_s(1e9, 1e-3, 100e9))
     0.011
     """
-    return np.asarray(latency_s + np.asarray(size_bytes, float) / bytes_per_s)
+    moving = np.asarray(size_bytes, float) / np.asarray(bytes_per_s, float)
+    return np.asarray(np.asarray(latency_s, float) + moving)

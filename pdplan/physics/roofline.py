@@ -42,4 +42,4 @@ def roof_s(
     """
     compute_s = np.asarray(flops, float) / np.asarray(flops_per_s, float)
     memory_s = np.asarray(bytes_moved, float) / np.asarray(bytes_per_s, float)
-    return np.maximum(compute_s, memory_s)
+    return np.asarray(np.maximum(compute_s, memory_s))

@@ -13,7 +13,7 @@ from pdplan.queueing import Wait, sojourn_cdf, sojourn_mean_s, sojourn_quantile_
 from pdplan.stages.transfer import Link
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sojourn:
     """Time to first token of X choices: fixed times per support point plus independent waits."""
 
@@ -24,7 +24,7 @@ class Sojourn:
     tail_means_s: Floats
     """[X, S, W]."""
 
-    def attainment(self, demand: Demand, objective_s: Floats, weight: Floats) -> Floats:
+    def attainment(self, objective_s: float, weight: Floats) -> Floats:
         """Share of requests within an objective [X], over support points of given weights."""
         points = np.flatnonzero(weight > 0)
         return np.asarray(
@@ -52,7 +52,7 @@ class Sojourn:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Chain:
     """A placement's pools in the order a request visits them, with the hops between."""
 
@@ -79,15 +79,15 @@ class Chain:
     def _link(self, source: str, target: str, choices: Ints) -> Link:
         i, sender = self.table(source)
         j, receiver = self.table(target)
-        sent, latency, hidden = sender.network(choices[:, i])
-        received, other_latency, _ = receiver.network(choices[:, j])
-        if source == "E":
-            hidden = np.zeros_like(hidden)
+        sent, latency = sender.network(choices[:, i])
+        received, other_latency = receiver.network(choices[:, j])
+        overlap = sender.overlap_s(choices[:, i])
         return Link(
             source_bytes_per_s=sent[:, None],
             target_bytes_per_s=received[:, None],
             latency_s=np.maximum(latency, other_latency)[:, None],
-            hidden=hidden[:, None],
+            overlap_s=np.zeros_like(overlap) if source == "E" else overlap,
+            layers=self.demand.model.layers,
         )
 
     def kv_bytes(self, choices: Ints) -> Floats:

@@ -15,7 +15,7 @@ _HOMES = {
     "PREDICT_INPUTS": "prediction",
     "PREDICT_OUTPUTS": "prediction",
 }
-__all__ = list(_HOMES)  # noqa: PLE0604  (names are strings)
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401  (any of the names above)

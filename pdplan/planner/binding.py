@@ -24,8 +24,17 @@ def binding(context: Context, fleet: Fleet, choice: Choice) -> tuple[str, ...]:
             members = (*fleet.members[:i], replace(member, pool=fewer), *fleet.members[i + 1 :])
             broken = broken_by(replace(fleet, members=members), i)
             if broken is not None:
-                found.append(f"{member.name}: with {fewer.instances} instances {broken}")
+                found.append(f"{member.name}: with {counted(fewer.instances)} {broken}")
     return tuple(found)
+
+
+def counted(instances: int) -> str:
+    """Write a number of instances.
+
+    >>> counted(1), counted(2)
+    ('1 instance', '2 instances')
+    """
+    return f"{instances} instance" + ("" if instances == 1 else "s")
 
 
 def _is_limit(name: str) -> bool:

@@ -19,7 +19,7 @@ from pdplan.queueing import decode_states, largest_stable_batch, tpot_quantile_s
 NEARLY_SATURATED = 0.995
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Starts:
     """Candidates of one pool with the least number of instances that could work."""
 
@@ -66,10 +66,17 @@ def _batch_limits(
         quick = np.asarray(largest_stable_batch(times.step_s[usable], tpot.min()))
         quick = np.clip(quick, 1, fits)
         limits += [quick, np.sqrt(quick * fits.astype(float)).astype(np.int64)]
-    pairs = np.unique(
-        np.column_stack([np.tile(usable, len(limits)), np.concatenate(limits)]), axis=0
-    )
+    pairs = _distinct(np.tile(usable, len(limits)), np.concatenate(limits))
     return pairs[:, 0], pairs[:, 1]
+
+
+def _distinct(first: Ints, second: Ints) -> Ints:
+    """Distinct pairs in order [n, 2]."""
+    order = np.lexsort((second, first))
+    pairs = np.column_stack([first, second])[order]
+    new = np.ones(len(pairs), bool)
+    new[1:] = (np.diff(pairs, axis=0) != 0).any(1)
+    return np.asarray(pairs[new])
 
 
 def _highest_rate(
@@ -107,10 +114,10 @@ def coarse(starts: Starts) -> Columns:
     least = starts.least[:, None].astype(float)
     steps = np.array([0, 1, 2, 3]) + 0 * least
     roots = np.ceil(np.sqrt(least) * np.array([0.5, 1, 1.5, 2, 3, 5]))
-    shares = np.ceil(least * np.array([0.1, 0.3, 1.0, 3.0]))
+    shares = np.ceil(least * np.array([0.1, 0.3, 1.0, 3.0, 9.0, 30.0]))
     counts = (least + np.concatenate([steps, roots, shares], axis=1)).astype(np.int64)
     rows = np.repeat(np.arange(len(starts.config)), counts.shape[1])
-    pairs = np.unique(np.column_stack([rows, counts.ravel()]), axis=0)
+    pairs = _distinct(rows, counts.ravel())
     return Columns.of(starts.config[pairs[:, 0]], pairs[:, 1], starts.max_batch[pairs[:, 0]])
 
 
@@ -119,9 +126,7 @@ def dense(starts: Starts, most: Ints) -> Columns:
     width = np.clip(most - starts.least + 1, 0, None)
     rows = np.repeat(np.arange(len(starts.config)), width)
     offset = np.arange(len(rows)) - np.repeat(np.cumsum(width) - width, width)
-    return Columns.of(
-        starts.config[rows], starts.least[rows] + offset, starts.max_batch[rows]
-    )
+    return Columns.of(starts.config[rows], starts.least[rows] + offset, starts.max_batch[rows])
 
 
 def loaded(

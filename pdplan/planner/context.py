@@ -1,6 +1,7 @@
 """Everything of a scenario that placements share: demand, objectives, timed candidates."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -12,17 +13,18 @@ from pdplan.pools.load import Discipline
 from pdplan.pools.times import Times, stage_times
 from pdplan.specs.hardware import HardwareSpec
 from pdplan.specs.scenario import Scenario
+from pdplan.stages.machine import Shape
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
     """How colocated pools interleave: one of the choices of the search space."""
 
-    scheduler: str
+    scheduler: Literal["chunked", "prefill_first"]
     chunk_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
     """Timed candidates of one pool, where to start counting, and who was turned away."""
 
@@ -31,7 +33,7 @@ class Candidates:
     turned_away: dict[str, int]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Context:
     """A scenario being solved; caches what several placements use."""
 
@@ -58,8 +60,7 @@ class Context:
 
     def discipline(self, variant: Variant) -> Discipline:
         """Routing and scheduling as the queueing takes them."""
-        scheduler = "chunked" if variant.scheduler == "chunked" else "prefill_first"
-        return Discipline(self.scenario.routing, scheduler)
+        return Discipline(self.scenario.routing, variant.scheduler)
 
     def candidates(self, stages: str, variant: Variant) -> Candidates:
         """Timed candidates of a pool, worked out once."""
@@ -74,7 +75,9 @@ class Context:
         times = self._timed(stages, variant, shapes.found)
         if stages != "E" and not scenario.search.pp:
             for pipeline in PIPELINES:
-                fitting = {s.hardware for s, ok in zip(times.shapes, times.fits(), strict=True) if ok}
+                fitting = {
+                    s.hardware for s, ok in zip(times.shapes, times.fits(), strict=True) if ok
+                }
                 longer = candidate_shapes(scenario, stages, pipeline).found
                 extra = [shape for shape in longer if shape.hardware not in fitting]
                 if not extra:
@@ -85,7 +88,7 @@ class Context:
         starts = least_instances(times, self.demand, self.goals, batches)
         return Candidates(times, starts, shapes.turned_away)
 
-    def _timed(self, stages: str, variant: Variant, shapes: list) -> Times:  # type: ignore[type-arg]
+    def _timed(self, stages: str, variant: Variant, shapes: list[Shape]) -> Times:
         search = self.scenario.search
         largest = max(search.max_batch, default=self.scenario.engine.defaults.max_batch)
         for pins in search.roles.values():

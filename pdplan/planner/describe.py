@@ -90,6 +90,8 @@ def _pool(fleet: Fleet, member: Member, table: PoolTable) -> PoolPlan:
         options |= {"moe_dtype": shape.moe_dtype, "moe_tp": shape.moe_tp}
     if fleet.first_token_from != "decode":
         options["first_token_from"] = fleet.first_token_from
+    if fleet.whole_nodes:
+        options["whole_nodes"] = True
     if member.usd_per_gpu_hour is not None:
         options["usd_per_gpu_hour"] = member.usd_per_gpu_hour
     cache = float(memory.cache[0, 0])
@@ -159,6 +161,7 @@ def _transfer(
     (i, sender), (j, receiver) = chain.table(source), chain.table(target)
     mean_bytes = float(demand.mean(size))
     moving = float(demand.mean(link.moving_s(size)[0]))
+    exposed = float(demand.mean(link.exposed_s(size)[0]))
     ends = [
         float(table.network(np.zeros(1, np.int64))[0][0]) * float(table.columns.instances[0])
         for table in (sender, receiver)
@@ -168,7 +171,7 @@ def _transfer(
         target=fleet.members[j].name,
         bytes_per_request=mean_bytes,
         seconds=moving,
-        hidden_seconds=moving * float(link.hidden[0, 0]),
+        hidden_seconds=max(moving + float(link.latency_s[0, 0]) - exposed, 0.0),
         link_utilization=demand.rate_rps * mean_bytes / max(min(ends), 1e-9),
     )
 
@@ -179,9 +182,7 @@ def provenance(fleet: Fleet) -> tuple[Provenance, ...]:
     for name in sorted({m.pool.shape.hardware for m in fleet.members}):
         spec = fleet.hardware[name]
         constants, origin = fleet.engine.constants(spec.generation)
-        found.append(
-            Provenance(f"{name}: peak compute", "datasheet", spec.compute.source)
-        )
+        found.append(Provenance(f"{name}: peak compute", "datasheet", spec.compute.source))
         found.append(
             Provenance(f"{name}: memory size and bandwidth", "datasheet", spec.memory.source)
         )
@@ -193,9 +194,11 @@ def provenance(fleet: Fleet) -> tuple[Provenance, ...]:
         found.append(Provenance(f"{name}: achieved efficiency and overheads", origin, about))
     for member in fleet.members:
         if member.usd_per_gpu_hour is not None:
-            kind = "user" if member.price_source == "user" else "literature"
+            given = member.price_source == "user"
             row = Provenance(
-                f"{member.pool.shape.hardware}: price", kind, member.price_source or "as given"
+                f"{member.pool.shape.hardware}: price",
+                "user" if given else "literature",
+                member.price_source or "as given",
             )
             if row not in found:
                 found.append(row)

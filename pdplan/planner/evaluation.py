@@ -28,7 +28,7 @@ def evaluate(spec: PlanSpec, *, rate_rps: float | None = None) -> Plan:
 
     Raises UnfitError where a pool cannot hold or run the model.
     """
-    return _evaluated(fleet_from(spec, rate_rps))
+    return evaluated(fleet_from(spec, rate_rps))
 
 
 def max_rate(spec: PlanSpec) -> Plan:
@@ -40,11 +40,11 @@ def max_rate(spec: PlanSpec) -> Plan:
     least = fleet.demand.rate_rps * 1e-3
 
     def keeps(rate: float) -> bool:
-        trial = _at(fleet, rate)
+        trial = at_rate(fleet, rate)
         return all(broken_by(trial, i) is None for i in range(len(trial.members)))
 
     if not keeps(least):
-        trial = _at(fleet, least)
+        trial = at_rate(fleet, least)
         broken = next(b for i in range(len(trial.members)) if (b := broken_by(trial, i)))
         message = f"no rate keeps the objectives: at {least:.3g} req/s {broken}"
         raise UnfitError(message)
@@ -54,17 +54,18 @@ def max_rate(spec: PlanSpec) -> Plan:
     while high - low > 1e-3 * low:
         middle = (low + high) / 2
         low, high = (middle, high) if keeps(middle) else (low, middle)
-    return _evaluated(_at(fleet, low))
+    return evaluated(at_rate(fleet, low))
 
 
-def _at(fleet: Fleet, rate_rps: float) -> Fleet:
+def at_rate(fleet: Fleet, rate_rps: float) -> Fleet:
     """Give the same fleet another rate."""
     traffic = replace(fleet.demand.traffic, rate_rps=rate_rps)
     workload = dict(fleet.workload) | {"rate": f"{rate_rps!r} req/s"}
     return replace(fleet, demand=replace(fleet.demand, traffic=traffic), workload=workload)
 
 
-def _evaluated(fleet: Fleet) -> Plan:
+def evaluated(fleet: Fleet) -> Plan:
+    """Write down what a fleet delivers, and what of its objectives it misses."""
     broken = []
     for i, member in enumerate(fleet.members):
         what = broken_by(fleet, i)
@@ -99,6 +100,7 @@ def fleet_from(spec: PlanSpec, rate_rps: float | None = None) -> Fleet:
         workload=workload,
         first_token_from=spec.pools[-1].options.first_token_from,
         system=spec.system,
+        whole_nodes=any(pool.options.whole_nodes for pool in spec.pools),
     )
     return replace(fleet, members=tuple(_with_batch(fleet, member) for member in fleet.members))
 

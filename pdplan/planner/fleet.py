@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from pdplan.placement import Chain, Placement
 from pdplan.planner.goals import Goal
 from pdplan.planner.place import Selected
@@ -16,8 +14,6 @@ from pdplan.pools.times import stage_times
 from pdplan.specs.engine import EngineSpec
 from pdplan.specs.hardware import HardwareSpec
 from pdplan.specs.model import ModelSpec
-
-ONE = np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +28,7 @@ class Member:
     price_source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fleet:
     """Everything that determines a prediction, and nothing else."""
 
@@ -48,6 +44,8 @@ class Fleet:
     workload: Mapping[str, Any]
     first_token_from: str = "decode"
     system: str | None = None
+    whole_nodes: bool = False
+    """Whether accelerators are paid by the node."""
 
     def chain(self) -> Chain:
         """The fleet's pools under load, one column each."""
@@ -78,13 +76,23 @@ class Fleet:
     @property
     def usd_per_hour(self) -> float | None:
         """What the fleet costs; None where a price is missing."""
-        prices = [m.usd_per_gpu_hour for m in self.members]
-        if any(price is None for price in prices):
-            return None
-        return sum(
-            (price or 0.0) * m.pool.shape.gpus * m.pool.instances
-            for price, m in zip(prices, self.members, strict=True)
+        prices = {m.pool.shape.hardware: m.usd_per_gpu_hour for m in self.members}
+        total = 0.0
+        for name, price in prices.items():
+            if price is None:
+                return None
+            total += price * self.rented(name)
+        return total
+
+    def rented(self, hardware: str) -> int:
+        """Accelerators of one kind that are paid for: those used, or whole nodes of them."""
+        used = sum(
+            m.pool.shape.gpus * m.pool.instances
+            for m in self.members
+            if m.pool.shape.hardware == hardware
         )
+        node = self.hardware[hardware].accelerators_per_node if self.whole_nodes else 1
+        return -(-used // node) * node
 
     @property
     def power_w(self) -> float | None:

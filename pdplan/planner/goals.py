@@ -1,6 +1,7 @@
 """Latency objectives of a scenario as targets: class, percentile, limit."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -8,12 +9,12 @@ from pdplan.physics.roofline import Floats
 from pdplan.pools.demand import Demand
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Goal:
     """One objective of one class at one percentile."""
 
     request_class: str
-    metric: str
+    metric: Literal["ttft", "tpot"]
     percentile: int
     limit_s: float
     weight: Floats
@@ -27,12 +28,13 @@ class Goal:
 
 def goals(demand: Demand) -> tuple[Goal, ...]:
     """All objectives of the scenario's classes."""
-    found = []
+    found: list[Goal] = []
     for i, kind in enumerate(demand.traffic.classes):
         weight = np.where(demand.traffic.class_index == i, demand.traffic.weight, 0.0)
-        for metric, limit in (("ttft", kind.ttft_s), ("tpot", kind.tpot_s)):
-            if limit is not None:
-                found += [Goal(kind.name, metric, p, limit, weight) for p in kind.percentiles]
+        if kind.ttft_s is not None:
+            found += [Goal(kind.name, "ttft", p, kind.ttft_s, weight) for p in kind.percentiles]
+        if kind.tpot_s is not None:
+            found += [Goal(kind.name, "tpot", p, kind.tpot_s, weight) for p in kind.percentiles]
     return tuple(found)
 
 

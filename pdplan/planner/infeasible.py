@@ -23,7 +23,9 @@ NAMES = {"gpus": "max_gpus", "usd_per_hour": "budget", "power_w": "power limit"}
 def reason(context: Context, placed: Placed) -> str:
     """Say in one line why a placement has no plan."""
     if placed.empty is not None:
-        return _no_candidate(context, placed.empty, context.candidates(placed.empty, placed.variant))
+        return _no_candidate(
+            context, placed.empty, context.candidates(placed.empty, placed.variant)
+        )
     assert placed.program is not None
     for name in placed.choice.violated if placed.choice else ():
         if name in placed.placement.pools:
@@ -146,9 +148,7 @@ def _relaxations(context: Context, placed: list[Placed]) -> Iterator[Option]:
         yield from _looser(context, placed, tuple(metrics))
 
 
-def _looser(
-    context: Context, placed: list[Placed], metrics: tuple[str, ...]
-) -> Iterator[Option]:
+def _looser(context: Context, placed: list[Placed], metrics: tuple[str, ...]) -> Iterator[Option]:
     """The least factor on latency objectives, of those tried, at which a plan exists."""
     for factor in LOOSER:
         goals = tuple(

@@ -25,7 +25,7 @@ class Selected:
     max_batch: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Placed:
     """The answer for one placement."""
 
@@ -111,8 +111,8 @@ def _worth_counting(
 
 
 def _enough(starts: Starts) -> np.ndarray:
-    """Instances beyond the least that can still matter: four times as many."""
-    return np.asarray(3 * starts.least + 8)
+    """Instances beyond the least that the coarse ladder reaches."""
+    return np.asarray(30 * starts.least + 8)
 
 
 def _solve(
@@ -125,7 +125,9 @@ def _solve(
 ) -> tuple[Program, Choice]:
     discipline = context.discipline(variant)
     tables = tuple(
-        _networked(context, placement, loaded(p.times, c, context.demand, discipline, context.goals))
+        _networked(
+            context, placement, loaded(p.times, c, context.demand, discipline, context.goals)
+        )
         for p, c in zip(pools, columns, strict=True)
     )
     sender = next(t for t in tables if "P" in t.stages)

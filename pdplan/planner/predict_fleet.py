@@ -8,7 +8,7 @@ from pdplan.physics.roofline import Floats
 from pdplan.placement import Chain
 from pdplan.placement.latency import Sojourn
 from pdplan.plan import LEVELS, ClassPrediction, Prediction, Spread, Target, TtftTerms
-from pdplan.planner.fleet import ONE, Fleet
+from pdplan.planner.fleet import Fleet
 from pdplan.planner.goals import Goal
 from pdplan.pools.demand import Demand
 from pdplan.pools.load import tpot_quantiles_s
@@ -22,7 +22,7 @@ E2E_POINTS = 200
 TPOT_GRID = np.concatenate([np.linspace(0.0025, 0.9975, 200), [0.999, 0.9999]])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Fleet:
     """A fleet under load and the distributions that all classes share."""
 
@@ -115,7 +115,9 @@ def _e2e(state: _Fleet, weight: Floats) -> Spread:
             kept_weight.append(w)
             kept_s.append(t)
             is_media = state.demand.media.present
-            source.append(np.full(len(w), int(np.flatnonzero((is_media == kind) & (weight > 0))[0])))
+            source.append(
+                np.full(len(w), int(np.flatnonzero((is_media == kind) & (weight > 0))[0]))
+            )
     weights, offsets, origin = map(np.concatenate, (kept_weight, kept_s, source))
     probabilities = state.after.probabilities[0][origin]
     means = state.after.tail_means_s[0][origin]
@@ -131,8 +133,8 @@ def _merged(weight: Floats, value: Floats) -> tuple[Floats, Floats]:
     bins = np.minimum(
         (np.cumsum(weight) - weight / 2) / weight.sum() * E2E_POINTS, E2E_POINTS - 1
     ).astype(np.int64)
-    mass = np.bincount(bins, weight, E2E_POINTS)
-    moment = np.bincount(bins, weight * value, E2E_POINTS)
+    mass = np.asarray(np.bincount(bins, weight, E2E_POINTS), float)
+    moment = np.asarray(np.bincount(bins, weight * value, E2E_POINTS), float)
     kept = mass > 0
     return mass[kept], moment[kept] / mass[kept]
 
@@ -146,17 +148,14 @@ def _target(state: _Fleet, goal: Goal) -> Target:
         predicted = float(
             tpot_quantiles_s(state.decoder, state.demand, np.array([goal.level]))[0, 0]
         )
-    metric = "ttft" if goal.metric == "ttft" else "tpot"
-    return Target(goal.request_class, metric, goal.percentile, goal.limit_s, predicted)
+    return Target(goal.request_class, goal.metric, goal.percentile, goal.limit_s, predicted)
 
 
-def _attainment(
-    state: _Fleet, ttft_s: float | None, tpot_s: float | None, weight: Floats
-) -> float:
+def _attainment(state: _Fleet, ttft_s: float | None, tpot_s: float | None, weight: Floats) -> float:
     """Share of requests within both objectives; the two are taken as independent."""
     first = 1.0
     if ttft_s is not None:
-        first = float(state.ttft.attainment(state.demand, np.asarray(ttft_s), weight)[0])
+        first = float(state.ttft.attainment(ttft_s, weight)[0])
     pace = 1.0
     if tpot_s is not None:
         grid = state.tpot_grid
@@ -185,6 +184,3 @@ def _terms(state: _Fleet) -> TtftTerms:
             continue
         found[f"{name}_wait"] += float(np.asarray(wait.mean_s)[0]) * share
     return TtftTerms(**found)
-
-
-__all__ = ["ONE", "predict_fleet"]

@@ -16,7 +16,7 @@ EXACT = 1e-9
 """Slack in comparing an attainment with its level."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """Pools, limits and the exact test of one placement."""
 
@@ -99,15 +99,15 @@ class Program:
         served = np.zeros(table.encode_s.shape[1], bool)
         for goal in self.goals:
             served |= goal.weight > 0
-        fixed = (table.encode_s + table.prefill_s)[:, served]
-        parts = [np.unique(fixed, axis=1) if fixed.size else fixed]
+        fixed = np.concatenate([table.encode_s[:, served], table.prefill_s[:, served]], axis=1)
+        parts = [_distinct_columns(fixed)]
         for wait in table.waits:
             parts.append(np.asarray(wait.probability, float)[:, None])
             parts.append(np.asarray(wait.tail_mean_s, float)[:, None])
         if len(self.chain.tables) > 1:
-            bandwidth, latency, hidden = table.network(np.arange(len(table)))
+            bandwidth, latency = table.network(np.arange(len(table)))
             inverse = np.where(bandwidth > 0, 1 / np.maximum(bandwidth, 1e-9), np.inf)
-            parts += [inverse[:, None], latency[:, None], 1 - hidden[:, None]]
+            parts += [inverse[:, None], latency[:, None]]
         return np.concatenate(parts, axis=1)
 
     def limits(self) -> dict[str, float]:
@@ -157,9 +157,7 @@ class Program:
             reached = np.cumsum(goal.weight[order]) / goal.weight.sum()
             at = int(np.searchsorted(reached, goal.level - EXACT))
             at = min(at, len(order) - 1)
-            found.append(
-                Bound(f"ttft_{i}", tuple(part[:, at] for part in fixed), goal.limit_s)
-            )
+            found.append(Bound(f"ttft_{i}", tuple(part[:, at] for part in fixed), goal.limit_s))
         return tuple(found)
 
     def accept(self, choices: Ints) -> np.ndarray:
@@ -170,6 +168,17 @@ class Program:
             if not left.size:
                 break
             sojourn = self.chain.sojourn(choices[left])
-            reached = sojourn.attainment(self.chain.demand, goal.limit_s, goal.weight)
+            reached = sojourn.attainment(goal.limit_s, goal.weight)
             good[left] = reached >= goal.level - EXACT
         return good
+
+
+def _distinct_columns(values: Floats) -> Floats:
+    """Columns [K, d] without repetitions."""
+    if values.shape[1] < 2 or not len(values):
+        return values
+    order = np.lexsort(values)
+    sorted_values = values[:, order]
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(sorted_values, axis=1) != 0).any(0)
+    return np.asarray(sorted_values[:, new])

@@ -40,6 +40,9 @@ def candidate_shapes(scenario: Scenario, stages: str, pipeline: int = 1) -> Shap
             continue
         for shape in _of_hardware(scenario, stages, choice.id, pipeline):
             reason = misfit(scenario.model, choice.spec, shape, stages)
+            domain = choice.spec.scale_up.domain if choice.spec.scale_up else 1
+            if shape.tp > domain and not scenario.search.roles.get(stages):
+                reason = f"tp={shape.tp} exceeds the scale-up domain of {choice.id} ({domain})"
             if reason is None:
                 shapes.found.append(shape)
             else:
@@ -47,9 +50,7 @@ def candidate_shapes(scenario: Scenario, stages: str, pipeline: int = 1) -> Shap
     return shapes
 
 
-def _of_hardware(
-    scenario: Scenario, stages: str, hardware: str, pipeline: int
-) -> Iterator[Shape]:
+def _of_hardware(scenario: Scenario, stages: str, hardware: str, pipeline: int) -> Iterator[Shape]:
     """Shapes of one hardware in the search space, before asking whether they can work."""
     if stages == "E":
         pins = scenario.search.roles.get("E")
@@ -62,7 +63,9 @@ def _of_hardware(
     dps = (pins.dp if pins and pins.dp else search.dp) or _data_parallel(scenario.model)
     eps = (pins.ep if pins and pins.ep else search.ep) or (None,)
     kv_dtypes = pins.kv_dtypes if pins and pins.kv_dtypes else search.kv_dtypes
-    weights = pins.weight_dtypes if pins and pins.weight_dtypes else search.weight_dtypes
+    weights: tuple[str, ...] = (
+        pins.weight_dtypes if pins and pins.weight_dtypes else search.weight_dtypes
+    )
     weights = weights or (default_weight_dtype(scenario.model),)
     for tp, pp, dp, ep, weight, kv in product(tps, pps, dps, eps, weights, kv_dtypes):
         yield make_shape(scenario.model, hardware, tp, pp, dp, ep, weight, kv)
@@ -107,8 +110,8 @@ def misfit(model: ModelSpec, spec: HardwareSpec, shape: Shape, stages: str) -> s
     domain = spec.scale_up.domain if spec.scale_up else 1
     if compute_dtype(spec, shape.weight_dtype) is None or compute_dtype(spec, "bf16") is None:
         return f"{shape.hardware} has no unit that multiplies {shape.weight_dtype} or 16 bits"
-    if shape.tp > domain:
-        return f"tp={shape.tp} exceeds the scale-up domain of {shape.hardware} ({domain})"
+    if shape.gpus > domain and spec.scale_out is None:
+        return f"{shape.hardware} has no network for {shape.gpus} accelerators"
     if stages == "E":
         return None
     heads = [group.heads for group in model.attention]
@@ -126,6 +129,4 @@ def misfit(model: ModelSpec, spec: HardwareSpec, shape: Shape, stages: str) -> s
         return f"ep={shape.ep} does not divide the model's {model.moe.experts} experts"
     if model.moe.expert_width % shape.moe_tp:
         return f"tp={shape.moe_tp} does not divide the experts' width"
-    if shape.gpus > domain and spec.scale_out is None:
-        return f"{shape.hardware} has no network for {shape.gpus} accelerators"
     return None

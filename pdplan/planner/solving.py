@@ -128,6 +128,7 @@ def fleet_of(context: Context, placed: Placed) -> Fleet:
         hardware=context.hardware,
         workload=workload_mapping(scenario),
         first_token_from=scenario.first_token_from,
+        whole_nodes=scenario.limits.whole_nodes,
     )
 
 
@@ -145,9 +146,7 @@ def _plan(
     return describe(
         fleet,
         status="optimal" if choice.status == "optimal" else "feasible",
-        objective=Objective(
-            context.scenario.objective, choice.objective, choice.bound, choice.gap
-        ),
+        objective=Objective(context.scenario.objective, choice.objective, choice.bound, choice.gap),
         binding=binding(context, fleet, choice),
         alternatives=sorted(alternatives, key=_order),
         solver=report,
@@ -157,19 +156,12 @@ def _plan(
 def _alternative(context: Context, placed: Placed) -> Alternative:
     if placed.choice is None or placed.choice.columns is None:
         return Alternative(placement=placed.placement.text, reason=reason(context, placed))
-    offers = {choice.id: choice.usd_per_hour for choice in context.scenario.hardware}
-    prices = [offers[p.shape.hardware] for p in placed.pools]
-    cost = None
-    if all(price is not None for price in prices):
-        cost = sum(
-            (price or 0.0) * p.shape.gpus * p.instances
-            for price, p in zip(prices, placed.pools, strict=True)
-        )
+    fleet = fleet_of(context, placed)
     return Alternative(
         placement=placed.placement.text,
         label=placed.placement.label(tuple(p.instances for p in placed.pools)),
-        cost_usd_per_hour=cost,
-        gpus=sum(p.shape.gpus * p.instances for p in placed.pools),
+        cost_usd_per_hour=fleet.usd_per_hour,
+        gpus=fleet.gpus,
         objective=placed.objective,
     )
 

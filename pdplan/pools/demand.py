@@ -12,7 +12,7 @@ from pdplan.stages.encode import MediaWork, media_work
 from pdplan.stages.transfer import embedding_bytes, kv_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Demand:
     """Traffic as work: S prompt support points with their media, and the decoding they lead to."""
 
@@ -73,12 +73,15 @@ def demand(model: ModelSpec, traffic: Traffic) -> Demand:
     runs (its steps), the mean over requests is E[o (p + o / 2)] / E[o] and the second moment
     E[o (p^2 + p o + o^2 / 3)] / E[o], with p prompt tokens and o decode steps.
 
-    Raises UnfitError where media do not suit the model or a prompt exceeds its context.
+    The rare prompt beyond the model's context is cut to it, as engines do.
+
+    Raises UnfitError where media do not suit the model or the median prompt exceeds its context.
     """
     media = media_work(model, traffic)
     prompt = np.asarray(traffic.text_tokens, float) + media.llm_tokens
     weight = np.asarray(traffic.weight, float)
     _fits_context(model, traffic, prompt)
+    prompt = np.minimum(prompt, float(model.max_position))
     joint = weight[:, None] * traffic.output_weight
     outputs = np.asarray(traffic.output_tokens, float)
     steps = np.maximum(outputs - 1, 0.0)

@@ -15,7 +15,7 @@ from pdplan.physics.roofline import Floats
 from pdplan.queueing import DecodeStates, decode_states
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PromptWork:
     """What prompts ask of one instance, each [K, S]."""
 
@@ -31,7 +31,7 @@ class PromptWork:
     """Whole chunks' worth of tokens: the share of a step's token budget it uses up."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Interleaved:
     """K instances that prefill and decode, at their load."""
 

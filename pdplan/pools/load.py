@@ -8,7 +8,7 @@ import numpy as np
 from pdplan.physics.roofline import Floats
 from pdplan.pools.demand import Demand
 from pdplan.pools.interleave import PromptWork, interleave
-from pdplan.pools.table import Columns, PoolTable
+from pdplan.pools.table import Columns, Ints, PoolTable
 from pdplan.pools.times import Times
 from pdplan.queueing import DecodeStates, decode_states, routed_wait, tpot_quantile_s
 
@@ -21,9 +21,7 @@ class Discipline:
     scheduler: Literal["chunked", "prefill_first"] = "chunked"
 
 
-def pool_table(
-    times: Times, columns: Columns, demand: Demand, discipline: Discipline
-) -> PoolTable:
+def pool_table(times: Times, columns: Columns, demand: Demand, discipline: Discipline) -> PoolTable:
     """Work out load, waits and latencies of every column of a pool."""
     if "D" not in times.stages:
         return _request_pool(times, columns, demand, discipline)
@@ -131,7 +129,7 @@ def _colocated_pool(
     mean_work = demand.mean(prompts.added_s)
     decode_limit = 1 / (mean_work + demand.decode_steps * full_step / cap)
     prefill_limit = 1 / (mean_work + demand.mean(prompts.filled) * full_step)
-    capacity = n * np.minimum(decode_limit, prefill_limit)
+    capacity = np.asarray(n * np.minimum(decode_limit, prefill_limit), float)
     states = mixed.states
     return PoolTable(
         times=times,
@@ -150,7 +148,7 @@ def _colocated_pool(
     )
 
 
-def _at(step_s: Floats, batch: Floats) -> Floats:
+def _at(step_s: Floats, batch: Ints) -> Floats:
     """Step time at a batch [K]."""
     return np.take_along_axis(step_s, batch[:, None] - 1, axis=1)[:, 0]
 

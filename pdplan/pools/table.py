@@ -13,7 +13,7 @@ from pdplan.queueing import Wait
 Ints = NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Columns:
     """K choices of (candidate, instances, batch limit), before their load is worked out."""
 
@@ -36,7 +36,7 @@ class Columns:
         return len(self.config)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PoolTable:
     """K columns of one pool under load."""
 
@@ -106,12 +106,18 @@ class PoolTable:
             stable=self.stable[rows],
         )
 
-    def network(self, column: Ints) -> tuple[Floats, Floats, Floats]:
-        """Achieved bandwidth of one instance, latency and hidden share, of chosen columns."""
+    def network(self, column: Ints) -> tuple[Floats, Floats]:
+        """Achieved bandwidth of one instance and latency, of chosen columns."""
         m = self.times.machines
         config = self.columns.config[column]
         return (
             m.network_bytes_per_s[config, 0],
             m.network_latency_s[config, 0],
-            m.network_hidden[config, 0],
+        )
+
+    def overlap_s(self, column: Ints) -> Floats:
+        """Prefill during which KV of earlier layers can be sent, of chosen columns [X, S]."""
+        config = self.columns.config[column]
+        return np.asarray(
+            self.times.prefill_s[config] * self.times.machines.network_layerwise[config]
         )

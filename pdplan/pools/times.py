@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pdplan.physics.roofline import Floats
 from pdplan.pools.demand import Demand
@@ -20,7 +21,7 @@ from pdplan.stages.memory import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Times:
     """C candidate instances of one kind of pool, at S support points and batches 1..N."""
 
@@ -31,6 +32,8 @@ class Times:
     memory: DeviceMemory
     resident: Floats
     """Requests whose cache fits at once [C]; infinite where nothing is cached."""
+    longest_bytes: Floats
+    """Cache of the longest request on one accelerator [C]."""
     encode_s: Floats
     """Device time to encode a request's media [C, S]."""
     host_s: Floats
@@ -48,9 +51,10 @@ class Times:
         """Return the number of candidates."""
         return len(self.shapes)
 
-    def fits(self) -> np.ndarray:
-        """Whether weights, workspace and at least one request fit [C]."""
-        return np.asarray((self.memory.cache[:, 0] >= 0) & (self.resident >= 1))
+    def fits(self) -> NDArray[np.bool_]:
+        """Whether weights, workspace and even the longest request fit [C]."""
+        cache = self.memory.cache[:, 0]
+        return np.asarray((cache >= 0) & (self.resident >= 1) & (self.longest_bytes <= cache))
 
 
 def stage_times(
@@ -93,6 +97,7 @@ def stage_times(
         chunk_tokens=chunk,
         memory=memory,
         resident=_resident(stages, demand, m, memory),
+        longest_bytes=_longest(stages, demand, m),
         encode_s=encode,
         host_s=host,
         prefill_s=prefill,
@@ -132,6 +137,18 @@ def _steps(demand: Demand, m: Machines, largest_batch: int) -> Floats:
     return np.asarray(np.maximum.accumulate(steps, axis=1))
 
 
+def _longest(stages: str, demand: Demand, m: Machines) -> Floats:
+    """Cache of the longest support point [C]: its prompt, and its mean output where it decodes."""
+    if stages == "E":
+        return np.zeros(len(m.tp))
+    tokens = demand.prompt_tokens
+    if "D" in stages:
+        traffic = demand.traffic
+        tokens = tokens + (traffic.output_weight * traffic.output_tokens).sum(1)
+    held = cache_bytes_per_sequence(demand.model, m, tokens, demand.media.cross_tokens)
+    return np.asarray(held.max(axis=1))
+
+
 def _resident(stages: str, demand: Demand, m: Machines, memory: DeviceMemory) -> Floats:
     """Requests that fit beside each other [C]: running ones, or prompts in prefill alone."""
     if stages == "E":
@@ -139,7 +156,5 @@ def _resident(stages: str, demand: Demand, m: Machines, memory: DeviceMemory) ->
     context = demand.context_tokens if "D" in stages else float(demand.mean(demand.prompt_tokens))
     spread_tokens = demand.context_spread if "D" in stages else 0.0
     mean = cache_bytes_per_sequence(demand.model, m, context, demand.cross_tokens)
-    longer = cache_bytes_per_sequence(
-        demand.model, m, context + spread_tokens, demand.cross_tokens
-    )
+    longer = cache_bytes_per_sequence(demand.model, m, context + spread_tokens, demand.cross_tokens)
     return resident_sequences(memory.cache, m, mean, longer - mean)[:, 0]

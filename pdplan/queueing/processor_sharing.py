@@ -15,7 +15,7 @@ from pdplan.queueing.erlang import FloatArray
 from pdplan.queueing.waiting import Wait
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DecodeStates:
     """Steady state of a decode instance; leading axes are the caller's.
 

@@ -76,10 +76,10 @@ def length_words(length: object) -> str:
     """Write a length as in a workload file: `1500`, `{lognormal: {mean, cv}}`, ..."""
     if isinstance(length, int | float):
         return significant(float(length), 4)
-    form = next(((k, v) for k, v in length.items() if v), None) if _mapping(length) else None
-    if form is None:
+    if not isinstance(length, Mapping):
         return "-"
-    name, inner = form
+    forms: list[tuple[str, Any]] = [(k, v) for k, v in length.items() if v is not None]
+    name, inner = forms[0] if forms else ("fixed", 0.0)
     if name == "lognormal":
         return f"{significant(inner['mean'], 4)} cv {significant(inner.get('cv', 0.0))}"
     if name == "uniform":
@@ -87,10 +87,6 @@ def length_words(length: object) -> str:
     if name == "histogram":
         return f"{significant(_mean(inner['values'], inner['weights']), 4)} on average"
     return significant(float(inner), 4) if name == "fixed" else f"of {inner}"
-
-
-def _mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
 
 
 def _mean(values: Sequence[float], weights: Sequence[float]) -> float:

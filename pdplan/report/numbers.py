@@ -2,12 +2,11 @@
 
 import math
 
-PERCENT = ("attainment", "utilization", "gap", "share", "cv_share")
+PERCENT = ("attainment", "utilization", "gap", "share")
 """Dimensionless columns that are shares."""
 
 _SI = {
     "_bytes_per_s": "B/s",
-    "_flops_per_s": "FLOP/s",
     "_bytes_per_token": "B",
     "_bytes_per_request": "B",
     "_bytes": "B",
@@ -19,13 +18,19 @@ _SECONDS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"))
 _HEADINGS = {
     "usd_per_hour": "$/h",
     "usd_per_million_output_tokens": "$/M out tok",
-    "output_tokens_per_s_per_gpu": "tok/s/GPU",
     "kv_capacity_tokens": "KV tok/inst",
     "gpus": "GPUs",
     "utilization": "busy",
+    "kv_bytes_per_token": "KV/token",
+    "bytes_per_request": "a request",
+    "link_utilization": "link busy",
+    "weights/kv": "weights/KV",
+    "output_tokens_per_s_per_gpu": "tok/s/GPU",
+    "saves_vs_colocated_percent": "saves vs colocated",
+    "saves_vs_pd_percent": "saves vs P-D",
 }
 _WORDS = {"ttft": "TTFT", "tpot": "TPOT", "e2e": "E2E", "kv": "KV", "gpus": "GPUs", "id": "id"}
-_UNITS = ("_bytes_per_s", "_flops_per_s", "_percent", "_bytes", "_rps", "_s", "_w", "_usd")
+_UNITS = ("_bytes_per_s", "_percent", "_bytes", "_rps", "_s", "_w", "_usd")
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -84,7 +89,7 @@ def percent(share: float) -> str:
 def show(name: str, value: object) -> str:
     """Write a cell of the column `name`.
 
-    >>> show("ttft_s", 0.8), show("memory_bytes", 80e9), show("gpus", None), show("tp", 4)
+    >>> show("ttft_s", 0.8), show("sent_bytes", 80e9), show("gpus", None), show("tp", 4)
     ('800 ms', '80 GB', '-', '4')
     """
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
@@ -100,6 +105,10 @@ def show(name: str, value: object) -> str:
 
 def _number(name: str, value: float) -> str:
     last = name.rpartition(".")[2]
+    if last == "memory_bytes":
+        return f"{significant(value / 2**30)} GiB"
+    if last.endswith("_flops_per_s"):
+        return significant(value / 1e12)
     unit = next((unit for end, unit in _SI.items() if ("_" + last).endswith(end)), None)
     if unit is not None:
         return scaled(value, unit)
@@ -126,5 +135,7 @@ def heading(name: str) -> str:
     """
     if name in _HEADINGS:
         return _HEADINGS[name]
+    if name.endswith("_flops_per_s"):
+        return name.removesuffix("_flops_per_s") + " TFLOP/s"
     stem = next((name.removesuffix(end) for end in _UNITS if name.endswith(end)), name)
     return " ".join(_WORDS.get(word, word) for word in (stem or name).split("_"))

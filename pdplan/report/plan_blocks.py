@@ -138,7 +138,7 @@ def _terms(prediction: Prediction) -> str:
     parts = [
         f"{_TERMS[key]} {duration(value)} ({percent(value / total)})"
         for key, value in found.items()
-        if value > 0
+        if value >= 5e-4 * total > 0
     ]
     return f"{duration(total)} = {' + '.join(parts)}" if parts else duration(total)
 
@@ -178,7 +178,7 @@ def _totals(plan: Plan, prediction: Prediction) -> Grid:
 
 
 def alternatives(plan: Plan) -> Grid:
-    """What else was tried, and what it would have cost."""
+    """List what else was tried, and what it would have cost."""
     return Grid(
         title="What else was tried",
         columns=("placement", "label", "usd_per_hour", "gpus", "verdict"),

@@ -1,12 +1,7 @@
-"""Blocks as text of a fixed width, or as wide as their numbers need."""
+"""Blocks as text of a fixed width, or as wide as their numbers need: numbers are never wrapped."""
 
-import io
+import textwrap
 from collections.abc import Sequence
-
-from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from pdplan.report.blocks import Block, Grid, Lines
 from pdplan.report.numbers import heading, show
@@ -14,74 +9,91 @@ from pdplan.report.numbers import heading, show
 WIDTH = 100
 """Columns of a report that goes to a file or a pipe."""
 
-_WRAP_FROM = 22
-"""Words in columns wider than this may be wrapped; numbers never are."""
-_ROOM = 4000
+_WORDS_FROM = 26
+"""Columns of words may be made as narrow as this, and no narrower."""
+_GAP = "  "
+_STYLES = {"bold": "\x1b[1m", "dim": "\x1b[2m", "end": "\x1b[0m"}
 
 
 def terminal(blocks: Sequence[Block], *, width: int = WIDTH, color: bool = False) -> str:
     """Write blocks one under the other; the same blocks give the same text."""
-    console = Console(
-        file=io.StringIO(),
-        width=_ROOM,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        no_color=not color,
-        highlight=False,
-        markup=False,
-        emoji=False,
-        legacy_windows=False,
-        _environ={},
-    )
-    for i, block in enumerate(blocks):
-        if i:
-            console.print()
+    parts = []
+    for block in blocks:
+        lines = _lines(block, width) if isinstance(block, Lines) else _grid(block, width, color)
         if block.title:
-            console.print(Text(block.title, style="bold"))
-        if isinstance(block, Lines):
-            _lines(console, block, width)
-        else:
-            _grid(console, block, width)
-    assert isinstance(console.file, io.StringIO)
-    return "".join(line.rstrip() + "\n" for line in console.file.getvalue().splitlines())
+            lines = [_styled(block.title, "bold", color), *(_GAP + line for line in lines)]
+        parts.append("".join(line.rstrip() + "\n" for line in lines))
+    return "\n".join(parts)
 
 
-def _lines(console: Console, block: Lines, width: int) -> None:
-    hanging = Table.grid(padding=0)
-    hanging.add_column(no_wrap=True)
-    hanging.add_column(overflow="fold")
-    for line in block.lines:
-        hanging.add_row("  " if block.title else "", Text(line))
-    console.print(hanging, width=width)
+def _styled(text: str, style: str, color: bool) -> str:
+    return f"{_STYLES[style]}{text}{_STYLES['end']}" if color and text else text
 
 
-def _grid(console: Console, grid: Grid, width: int) -> None:
-    table = Table(
-        box=None, padding=(0, 1), pad_edge=False, collapse_padding=False, header_style="dim"
-    )
-    table.add_column("", width=0, no_wrap=True)
+def _lines(block: Lines, width: int) -> list[str]:
+    room = width - len(_GAP) if block.title else width
+    return [part for line in block.lines for part in _wrapped(line, room)]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def _grid(grid: Grid, width: int, color: bool) -> list[str]:
+    room = width - len(_GAP) if grid.title else width
     cells = [
         [show(name, value) for name, value in zip(grid.columns, row, strict=True)]
         for row in grid.rows
     ]
-    for i, name in enumerate(grid.columns):
-        words = not grid.right(i) and max((len(row[i]) for row in cells), default=0) > _WRAP_FROM
-        short = name in grid.short
-        table.add_column(
-            Text(heading(name)),
-            justify="right" if grid.right(i) else "left",
-            no_wrap=short or not words,
-            overflow="ellipsis" if short else "fold",
-            min_width=_WRAP_FROM if words else None,
-        )
+    widths = _widths(grid, cells, room)
+    heads = [_wrapped(heading(n), w) for n, w in zip(grid.columns, widths, strict=True)]
+    depth = max(len(head) for head in heads)
+    low = [[""] * (depth - len(head)) + head for head in heads]
+    lines = [_styled(line, "dim", color) for line in _laid(grid, low, widths)]
     for row in cells:
-        table.add_row("", *(Text(cell) for cell in row))
-    shortened = sum(
-        max((len(row[i]) for row in cells), default=0) - _WRAP_FROM
-        for i, name in enumerate(grid.columns)
-        if name in grid.short
-    )
-    least = Measurement.get(console, console.options, table).minimum - max(0, shortened)
-    console.print(table, width=max(width, least))
-    if grid.note:
-        _lines(console, Lines((grid.note,), "note"), width)
+        parts = [
+            [_cut(cell, w)] if name in grid.short else _wrapped(cell, w)
+            for cell, w, name in zip(row, widths, grid.columns, strict=True)
+        ]
+        lines += _laid(grid, parts, widths)
+    return lines + (_wrapped(grid.note, room) if grid.note else [])
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3].rstrip(" ,;:") + "..."
+
+
+def _laid(grid: Grid, parts: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
+    """Set the lines of a row's cells side by side."""
+    depth = max(len(part) for part in parts)
+    found = []
+    for i in range(depth):
+        texts = [part[i] if i < len(part) else "" for part in parts]
+        aligned = [
+            text.rjust(w) if grid.right(column) else text.ljust(w)
+            for column, (text, w) in enumerate(zip(texts, widths, strict=True))
+        ]
+        found.append(_GAP.join(aligned).rstrip())
+    return found
+
+
+def _widths(grid: Grid, cells: Sequence[Sequence[str]], room: int) -> list[int]:
+    """Give numbers what they need, and share the rest among columns of words."""
+    heads = [heading(name) for name in grid.columns]
+    natural = [max((len(row[i]) for row in cells), default=0) for i in range(len(heads))]
+    words = [
+        not grid.right(i) and (wide > _WORDS_FROM or grid.columns[i] in grid.short)
+        for i, wide in enumerate(natural)
+    ]
+    gaps = len(_GAP) * (len(heads) - 1)
+    least = [min(n, _WORDS_FROM) if w else n for n, w in zip(natural, words, strict=True)]
+    whole = [max(n, len(head)) for n, head in zip(least, heads, strict=True)]
+    split = [max(n, *map(len, head.split())) for n, head in zip(least, heads, strict=True)]
+    found = whole if sum(whole) + gaps <= room else split
+    spare = room - gaps - sum(found)
+    for i in sorted((i for i, w in enumerate(words) if w), key=lambda i: natural[i]):
+        left = sum(1 for j, w in enumerate(words) if w and natural[j] >= natural[i])
+        more = max(0, min(natural[i] - found[i], spare // left))
+        found[i] += more
+        spare -= more
+    return found

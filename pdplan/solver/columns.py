@@ -21,7 +21,7 @@ MATCH = "match"
 """Name under which the agreement of keys appears among violated conditions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pool:
     """The candidate columns of one pool; exactly one of them is chosen.
 
@@ -64,7 +64,7 @@ class Pool:
         return len(self.objective)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Bound:
     """A linear necessary condition: the chosen columns' coefficients sum to at most ``limit``.
 

@@ -72,7 +72,7 @@ class _Conditions:
         """Every condition that can be dropped."""
         names = [*self.limits, *(b.name for b in self.bounds)]
         names += [ACCEPT] if self.accept is not None else []
-        keys = {int(k) for pool in self.pools for k in np.unique(pool.key) if k >= 0}
+        keys = {int(k) for pool in self.pools for k in set(pool.key.tolist()) if k >= 0}
         return names + ([MATCH] if len(keys) > 1 and len(self.pools) > 1 else [])
 
     def without(self, dropped: Iterable[str]) -> _Conditions:

@@ -41,7 +41,7 @@ def whole_units(amount: FloatArray, unit: float) -> FloatArray:
     return np.ceil(amount / unit - TOLERANCE)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """A sum over the chosen columns: limited, rented by the ``unit``, or both."""
 
@@ -67,7 +67,7 @@ class Row:
         return replace(self, parts=parts, limit=self.limit / scale, unit=self.unit / scale)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Problem:
     """Columns of every pool and the conditions on them; sub-problems keep the original indices."""
 

@@ -100,7 +100,7 @@ def build(
             load = row.unit * units[row.name] if row.unit else weighted(row.parts)
             model.addConstraint(load <= row.limit, f"{row.family}_{labels[row.name]}")
     for a, b in combinations(range(len(x)), 2):
-        for key in np.unique(problem.key[a]):
+        for key in sorted(set(problem.key[a].tolist())):
             members = [np.zeros(n, dtype=np.bool_) for n in problem.shape]
             members[a], members[b] = problem.key[a] == key, keys_clash(key, problem.key[b])
             if members[b].any():

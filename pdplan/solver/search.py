@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pdplan.solver import program
-from pdplan.solver.columns import ACCEPT, Accept, Bound, Choice, Pools, Rental
+from pdplan.solver.columns import ACCEPT, Accept, Bound, Choice, FloatArray, Pools, Rental
 from pdplan.solver.grid import GRID, Search, search_grid, search_grids
 from pdplan.solver.problem import TOLERANCE, Problem, Row, less, make_problem, outer_sum
 from pdplan.solver.program import Cut
@@ -163,11 +163,17 @@ def _answer(search: Search, bound: float) -> Choice:
 
 def _no_slack(chosen: Row, full: Row) -> bool:
     """Whether the slack is nothing next to the smallest difference between columns."""
-    steps = np.diff(np.unique(np.concatenate([p[np.isfinite(p)] for p in full.parts])))
+    steps = _steps(np.concatenate([p[np.isfinite(p)] for p in full.parts]))
     step = full.unit or float(steps.min(initial=math.inf))
     step = step if step < math.inf else abs(full.limit)
     slack = full.limit - float(chosen.load(outer_sum(chosen.parts))[0])
     return slack <= max(TOLERANCE * step, 1e-12 * abs(full.limit))
+
+
+def _steps(values: FloatArray) -> FloatArray:
+    """Differences between neighbours among distinct values."""
+    steps = np.diff(np.sort(values))
+    return np.asarray(steps[steps > 0])
 
 
 def _violated(problem: Problem) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ class Spec(BaseModel):
     """A frozen mapping of known keys."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=False
+        frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True
     )
 
 

@@ -90,8 +90,8 @@ class Network(Spec):
 
     latency: Seconds
     efficiency: Fraction
-    hidden: Annotated[float, Field(ge=0, le=1)]
-    """Share of a KV transfer that layer-wise sending hides behind prefill."""
+    layerwise: bool
+    """Whether KV is sent layer by layer while later layers still prefill."""
 
 
 class DeviceMemory(Spec):

@@ -61,7 +61,8 @@ def given(overrides: Mapping[str, object]) -> dict[str, Any]:
     found = {}
     for flag, value in overrides.items():
         if flag not in known:
-            raise blame("unknown flag" + suggestion(flag, known), flag=flag)
+            options = ["--" + name.replace("_", "-") for name in known]
+            raise blame("unknown flag" + suggestion("--" + flag, options), flag=flag)
         if value is None or (isinstance(value, list | tuple) and not value):
             continue
         found[flag] = _read(flag, value)

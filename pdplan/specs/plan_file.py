@@ -1,5 +1,6 @@
 """Plan files: a fleet as `solve -o` writes it or as a person does, read back for evaluation."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,7 @@ class PoolOptions(Spec):
     moe_tp: Count | None = None
     usd_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
     first_token_from: Literal["decode", "prefill"] = "decode"
+    whole_nodes: bool = False
 
 
 class PoolSpec(Spec):
@@ -109,6 +111,8 @@ class PlanSpec:
     pools: tuple[PoolSpec, ...]
     hardware: dict[str, HardwareSpec]
     workload_folder: Path
+    alternatives: tuple[Mapping[str, Any], ...]
+    """Other placements, as the file records them."""
 
 
 def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
@@ -137,4 +141,5 @@ def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
         pools=file.pools,
         hardware={pool.hardware: load_hardware(pool.hardware, specs_dir) for pool in file.pools},
         workload_folder=folder,
+        alternatives=tuple(a for a in file.alternatives or () if isinstance(a, dict)),
     )

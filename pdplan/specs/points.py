@@ -56,7 +56,7 @@ def fine_points(length: Length, *, floor: float = 0.0, whole: bool = False) -> P
     if points.values[0] < floor:
         lifted = np.maximum(points.values, floor)
         excess = float(points.weights @ lifted) - floor
-        scale = (points.mean - floor) / excess if excess > 0 else 0.0
+        scale = max(0.0, points.mean - floor) / excess if excess > 0 else 0.0
         points = _merged(floor + (lifted - floor) * scale, points.weights)
     return _on_integers(points) if whole else points
 
@@ -133,7 +133,8 @@ def coarse(points: Points, count: int) -> Points:
     """Join points into at most `count` conditional means."""
     bins = strata(points, count)
     weights = _sums(bins, points.weights)
-    return Points(_sums(bins, points.weights * points.values) / weights, weights)
+    means = _sums(bins, points.weights * points.values) / weights
+    return Points(np.maximum(means, points.values[0]), weights)  # rounding may end below the least
 
 
 def _sums(bins: NDArray[np.intp], amounts: Array) -> Array:

@@ -13,11 +13,11 @@ from pdplan.specs.encoder import AudioEncoder, VisionEncoder
 from pdplan.specs.model import ModelSpec
 from pdplan.specs.tokens import EncoderWork
 from pdplan.specs.traffic import Traffic
-from pdplan.stages.llm import ACTIVATION_BYTES
+from pdplan.stages.llm import ACTIVATION_BYTES, Pass
 from pdplan.stages.machine import Machines
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MediaWork:
     """What the media of each support point ask of towers and decoder, each [S]."""
 
@@ -43,7 +43,7 @@ class MediaWork:
         return np.asarray(self.items + self.frames > 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TowerWork:
     """What one tower does for each support point, each [S]."""
 
@@ -135,7 +135,7 @@ def _cannot_read(model: ModelSpec, media: str) -> UnfitError:
     return UnfitError(f"model '{model.name}' has no encoder for {media}, which the workload sends")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EncodeTimes:
     """Encoding of one request's media, each [C, S]; zero for text-only requests."""
 
@@ -153,33 +153,47 @@ def encode_times(model: ModelSpec, m: Machines, work: MediaWork) -> EncodeTimes:
     device: Floats = np.zeros((len(m.tp), len(work.items)))
     for tower, load in ((model.vision, work.vision), (model.audio, work.audio)):
         if tower is not None:
-            device = device + _tower_s(m, tower, load)
+            device = device + tower_pass(m, tower, load).total_s
     host = m.encoder_item_s * work.items + m.encoder_frame_s * work.frames
     return EncodeTimes(device_s=device, host_s=np.asarray(host))
 
 
-def _tower_s(m: Machines, tower: VisionEncoder | AudioEncoder, load: TowerWork) -> Floats:
-    """One pass of a tower over all positions of a request, [C, S]."""
+def tower_pass(m: Machines, tower: VisionEncoder | AudioEncoder, load: TowerWork) -> Pass:
+    """One pass of a tower over all positions of a request [C, S]; no time for none.
+
+    Matrix products as in the decoder, in 16 bits; attention within segments and windows, which
+    reaches half of its rate at `encoder_half_positions`; launches and all-reduces per layer.
+    """
     weights = tower.matmul_parameters + tower.projector_parameters
     flops = tower.matmul_parameters * load.positions + tower.projector_parameters * load.projected
-    products = joined_s(
-        2 * flops / m.tp / m.half_flops_per_s,
-        weights * ACTIVATION_BYTES / m.tp / m.half_stream_bytes_per_s,
-        m.norm,
-    )
+    flops = 2 * flops / m.tp
+    moved = weights * ACTIVATION_BYTES / m.tp
+    some = load.positions > 0
+    compute = flops / m.half_flops_per_s
+    memory = np.where(some, moved / m.half_stream_bytes_per_s, 0.0)
     layers = tower.run_layers
     full = getattr(tower, "full_attention_layers", None)
     full = layers if full is None else full
     pairs = full * load.segment_pairs + (layers - full) * load.window_pairs
     slow = 1 + m.encoder_half_positions * 16 / tower.heads * m.tp / np.maximum(load.positions, 1.0)
-    attention = 4 * tower.heads * tower.head_dim * pairs / m.tp
-    attention = attention / m.encoder_attention_flops_per_s * slow
-    per_layer = m.encoder_floor_s + m.encoder_layer_s
-    per_layer = per_layer + 2 * all_reduce_s(
+    attention_flops = 4 * tower.heads * tower.head_dim * pairs / m.tp
+    attention = attention_flops / m.encoder_attention_flops_per_s * slow
+    reduce = all_reduce_s(
         load.positions * tower.hidden * ACTIVATION_BYTES,
         m.tp,
         m.reduce_latency_s,
         m.reduce_bytes_per_s,
     )
-    time = products + attention + layers * per_layer + m.step_s
-    return np.where(load.positions > 0, time, 0.0)
+    network = np.where(some, 2 * layers * reduce, 0.0)
+    launches = layers * (m.encoder_floor_s + m.encoder_layer_s) + m.step_s
+    overhead = np.where(some, launches, 0.0)
+    products = joined_s(compute, memory, m.norm)
+    roof = (flops + attention_flops) / m.half_peak_flops_per_s
+    return Pass(
+        total_s=products + attention + network + overhead,
+        compute_s=compute + attention,
+        memory_s=memory,
+        network_s=network,
+        overhead_s=overhead,
+        roof_s=np.maximum(roof, np.where(some, moved / m.peak_bytes_per_s, 0.0)),
+    )

@@ -5,7 +5,7 @@ p-norm of compute and memory time, plus collectives and host overhead; layers th
 summed before joining, because the p-norm is homogeneous.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +20,7 @@ ACTIVATION_BYTES = 2
 """Hidden states travel in 16 bits."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pass:
     """Time of passes and its parts, each [C, X]."""
 
@@ -34,20 +34,18 @@ class Pass:
     roof_s: Floats
     """What the datasheet allows: larger of all arithmetic and all traffic at full rates."""
 
-    def scaled(self, factor: ArrayLike) -> "Pass":
-        """Several identical passes."""
-        f = np.asarray(factor, float)
+    def plus(self, other: "Pass") -> "Pass":
+        """One pass after another."""
         return Pass(
-            self.total_s * f,
-            self.compute_s * f,
-            self.memory_s * f,
-            self.network_s * f,
-            self.overhead_s * f,
-            self.roof_s * f,
+            *(getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__)
         )
 
+    def delayed(self, by_s: Floats) -> "Pass":
+        """The pass after some host work."""
+        return replace(self, total_s=self.total_s + by_s, overhead_s=self.overhead_s + by_s)
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, eq=False)
 class _Sum:
     """Running sums over the operators of a pass."""
 
@@ -61,12 +59,12 @@ class _Sum:
         self,
         m: Machines,
         *,
-        flops: ArrayLike,
-        bytes_moved: ArrayLike,
+        flops: Floats | float,
+        bytes_moved: Floats | float,
         flops_per_s: Floats,
         bytes_per_s: Floats,
         peak_flops_per_s: Floats,
-        floor_s: ArrayLike = 0.0,
+        floor_s: Floats | float = 0.0,
     ) -> None:
         """Add one kind of operator."""
         compute = np.asarray(flops / flops_per_s)
@@ -127,7 +125,7 @@ def _touched(model: ModelSpec, m: Machines, tokens: Floats) -> Floats:
     shape = np.broadcast_shapes(tokens.shape, m.tp.shape)
     touched = np.empty(shape)
     grid = np.broadcast_to(tokens, shape)
-    for skew in np.unique(m.expert_skew):
+    for skew in sorted(set(m.expert_skew[:, 0].tolist())):
         rows = np.flatnonzero(m.expert_skew[:, 0] == skew)
         chosen, where = np.unique(grid[rows], return_inverse=True)
         knots = chosen if chosen.size <= 96 else np.geomspace(chosen[0], chosen[-1], 96)

@@ -32,7 +32,7 @@ class Shape:
         return self.tp * self.dp * self.pp
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Machines:
     """C candidate instances; every array is [C, 1] so that it broadcasts over support points."""
 
@@ -92,7 +92,8 @@ class Machines:
     network_bytes_per_s: Floats
     """Achieved one-way bandwidth of a whole instance to others; 0 without a network."""
     network_peak_bytes_per_s: Floats
-    network_hidden: Floats
+    network_layerwise: Floats
+    """1 where KV is sent layer by layer, else 0."""
     memory_bytes: Floats
     """Device memory of one accelerator."""
     usable_bytes: Floats
@@ -133,9 +134,7 @@ def compute_dtype(hardware: HardwareSpec, weight_dtype: str) -> str | None:
     return next((d for d in candidates if getattr(hardware.compute, d, None)), None)
 
 
-def _rate(
-    hardware: HardwareSpec, constants: Generation, weight_dtype: str
-) -> tuple[float, float]:
+def _rate(hardware: HardwareSpec, constants: Generation, weight_dtype: str) -> tuple[float, float]:
     """Peak and achieved rate of products with weights of a type."""
     dtype = compute_dtype(hardware, weight_dtype)
     if dtype is None:
@@ -193,7 +192,7 @@ def _per_accelerator(
         "encoder_item_s": encoder.item,
         "encoder_frame_s": encoder.frame,
         "network_latency_s": network.latency,
-        "network_hidden": network.hidden,
+        "network_layerwise": float(network.layerwise),
         "memory_bytes": hardware.memory.capacity,
         "usable_bytes": hardware.memory.capacity * memory.utilization,
         "reserve_bytes": memory.reserve,
@@ -201,12 +200,11 @@ def _per_accelerator(
     }
 
 
-def _per_instance(
-    shape: Shape, hardware: HardwareSpec, engine: EngineSpec
-) -> dict[str, float]:
+def _per_instance(shape: Shape, hardware: HardwareSpec, engine: EngineSpec) -> dict[str, float]:
     constants, _ = engine.constants(hardware.generation)
     collectives, network = constants.collectives, constants.network
     moe_ranks = shape.ep * shape.moe_tp
+    domain = hardware.scale_up.domain if hardware.scale_up else 1
     out = hardware.scale_out.bandwidth if hardware.scale_out else 0.0
     return {
         "tp": shape.tp,
@@ -217,7 +215,9 @@ def _per_instance(
         "moe_ranks": moe_ranks,
         "kv_bytes": DTYPE_BYTES[shape.kv_dtype],
         "imbalance": constants.experts.imbalance if shape.ep > 1 else 1.0,
-        "reduce_latency_s": _by_ranks(collectives.latency, shape.tp),
+        "reduce_latency_s": _by_ranks(collectives.latency, shape.tp)
+        if shape.tp <= domain
+        else collectives.exchange_latency,
         "reduce_bytes_per_s": _link(hardware, shape.tp)
         * _by_ranks(collectives.efficiency, shape.tp),
         "exchange_latency_s": collectives.exchange_latency,

@@ -15,7 +15,7 @@ CERTAINTY = 2.33
 """Standard deviations of cache use kept free: 99 % of the time nothing is pre-empted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DeviceMemory:
     """Bytes on one accelerator, each [C, 1]."""
 
@@ -86,6 +86,4 @@ def resident_sequences(
     cache_bytes: Floats, m: Machines, mean_bytes: Floats, spread_bytes: ArrayLike
 ) -> Floats:
     """Requests that fit in the cache of an instance at once, [C, X] (data-parallel groups add)."""
-    return np.asarray(
-        m.dp * sequences_that_fit(cache_bytes, mean_bytes, spread_bytes, CERTAINTY)
-    )
+    return np.asarray(m.dp * sequences_that_fit(cache_bytes, mean_bytes, spread_bytes, CERTAINTY))

@@ -11,19 +11,29 @@ from pdplan.specs.model import ModelSpec
 from pdplan.stages.llm import ACTIVATION_BYTES
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Link:
     """A hop between two pools; ends as arrays [X] over choices of columns."""
 
     source_bytes_per_s: Floats
     target_bytes_per_s: Floats
     latency_s: Floats
-    hidden: Floats
-    """Share of the transfer overlapped with the stage before it."""
+    overlap_s: Floats
+    """Time of the stage before it during which it can already send."""
+    layers: int
+    """Pieces that it is sent in; the last one cannot overlap."""
 
     def exposed_s(self, size_bytes: ArrayLike) -> Floats:
-        """Part of a transfer that delays the request: alpha + (1 - hidden) bytes / bandwidth."""
-        return self.latency_s + (1 - self.hidden) * self.moving_s(size_bytes)
+        """Part of a transfer that delays the request.
+
+        alpha + max(T / L, T - C (L - 1) / L): T on the wire, C of compute before it, L layers;
+        with nothing to overlap it is alpha + T.
+        Source: layer-wise sending as in Splitwise (Patel et al., ISCA 2024, section IV-C).
+        """
+        wire = self.moving_s(size_bytes)
+        last = wire / self.layers
+        left = wire - self.overlap_s * (self.layers - 1) / self.layers
+        return self.latency_s + np.maximum(last, left)
 
     def moving_s(self, size_bytes: ArrayLike) -> Floats:
         """Time the bytes are on the wire, at the slower end."""

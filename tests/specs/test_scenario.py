@@ -46,11 +46,22 @@ def test_defaults():
 def test_flags_win_over_the_file():
     scenario = scenario_from(
         BASE | {"search": {"tp": [8]}, "tpot": "50 ms", "percentile": 95},
-        {
-            **{"tp": "1,2", "itl": "30ms", "rate": "7", "ttft": 800, "percentile": "50,99"},
-            **{"max_gpus": "64", "budget": 100, "power": "50 kW", "placement": ["P-D"]},
-            **{"isl": "256", "images": 4, "image_size": "1280x960", "model": None, "ep": []},
-        },
+        dict(  # noqa: C408  (flags read better as keywords)
+            tp="1,2",
+            itl="30ms",
+            rate="7",
+            ttft=800,
+            percentile="50,99",
+            max_gpus="64",
+            budget=100,
+            power="50 kW",
+            placement=["P-D"],
+            isl="256",
+            images=4,
+            image_size="1280x960",
+            model=None,
+            ep=[],
+        ),
     )
     assert scenario.search.tp == (1, 2)
     assert scenario.search.placements == ("P-D",)
@@ -151,7 +162,7 @@ FLAG_ERRORS = [
         {"placement": "X-D"},
         "--placement: expected 'auto' or a placement, for example 'E-P-D'; got 'X-D'",
     ),
-    ({"max_gpu": 3}, "--max-gpu: unknown flag; did you mean 'max_gpus'?"),
+    ({"max_gpu": 3}, "--max-gpu: unknown flag; did you mean '--max-gpus'?"),
     ({"model": "no.yaml"}, "--model: no.yaml: no such file"),
 ]
 
@@ -192,8 +203,6 @@ def test_cost_needs_prices(monkeypatch):
     assert scenario_from(BASE | {"objective": "gpus"}).hardware[0].usd_per_hour is None
     assert scenario_from(BASE, {"price": "h100-sxm=2"}).hardware[0].usd_per_hour == 2
     assert problems(BASE, objective="power") == [
-        "command line: --hardware: 'h100-sxm' has no board power; use no power objective or limit"
-    ] or problems(BASE, objective="power") == [
         "command line: hardware[0]: 'h100-sxm' has no board power; use no power objective or limit"
     ]
 

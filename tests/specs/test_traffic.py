@@ -201,7 +201,7 @@ def test_other_unusable_traces(tmp_path):
     lines = write(tmp_path, "\n[1]\n", "t.jsonl")
     with pytest.raises(SpecError, match=r"t\.jsonl:2: is not a JSON object on one line"):
         build(tmp_path, isl=lines)
-    with pytest.raises(SpecError, match="none.csv: cannot be read as a trace: no such file"):
+    with pytest.raises(SpecError, match=r"none\.csv: cannot be read as a trace: no such file"):
         build(tmp_path, isl={"trace": "none.csv"})
     (tmp_path / "latin.csv").write_bytes(b"isl\n\xff\n")
     with pytest.raises(SpecError, match=r"latin\.csv: is not UTF-8 text"):
