@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pdplan.errors import Problem, SpecError
 from pdplan.report import render
 
 if TYPE_CHECKING:
@@ -35,8 +36,23 @@ Form = Annotated[
 
 
 def say(text: str) -> None:
-    """Write data."""
-    typer.echo(text, nl=False)
+    """Write data; raises SpecError where stdout takes no more, as on a full disk."""
+    try:
+        typer.echo(text, nl=False)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence_stdout()
+        message = f"cannot be written: {error.strerror}"
+        raise SpecError(Problem("stdout", None, "", message)) from None
+
+
+def silence_stdout() -> None:
+    """Keep the interpreter from failing once more, when it ends, on what stdout did not take."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        return
 
 
 def tell(text: str) -> None:

@@ -1,12 +1,11 @@
 """Help pages whose options stand in groups, and failures that end in a message."""
 
-import os
-import sys
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from pdplan.cli.output import silence_stdout
 from pdplan.errors import PdplanError
 
 BROKEN_PIPE = 141
@@ -42,13 +41,5 @@ class Group(TyperGroup):
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except BrokenPipeError:
-            _silence_stdout()
+            silence_stdout()
             raise typer.Exit(BROKEN_PIPE) from None
-
-
-def _silence_stdout() -> None:
-    """Keep the interpreter from complaining about the pipe once more when it ends."""
-    try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):
-        return

@@ -146,5 +146,5 @@ class _Points:
         except UnicodeDecodeError:
             raise SpecError(Problem(self.name, None, "", "is not UTF-8 text")) from None
         except csv.Error as error:
-            line = self._reader.line_num
+            line = self._reader.line_num + 1  # it counts those read in full
             raise SpecError(Problem(self.name, line, "", f"is not valid CSV: {error}")) from None

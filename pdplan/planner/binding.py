@@ -9,7 +9,7 @@ from pdplan.planner.fleet import Fleet
 from pdplan.planner.goals import Goal
 from pdplan.planner.place import network_load
 from pdplan.pools.load import tpot_quantiles_s
-from pdplan.solver import Choice
+from pdplan.solver.columns import Choice
 from pdplan.units import format_seconds
 
 LIMITS = {"gpus": "max_gpus", "usd_per_hour": "budget", "power_w": "power"}

@@ -17,6 +17,8 @@ from pdplan.pools.times import Times
 from pdplan.queueing import decode_states, largest_stable_batch, tpot_quantile_s
 
 NEARLY_SATURATED = 0.995
+HALVINGS = 30
+"""Bisections of an instance's rate at most; they end when the number of instances is settled."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +104,10 @@ def _highest_rate(
     low, high = np.zeros(len(config)), saturated.copy()
     low[meets(high)] = high[meets(high)]
     possible = step[:, 0] <= limits.min()
-    for _ in range(18):
+    for _ in range(HALVINGS):
+        fewest, enough = (np.ceil(demand.rate_rps / np.maximum(r, 1e-300)) for r in (high, low))
+        if (~possible | (fewest >= enough)).all():
+            break
         middle = (low + high) / 2
         good = meets(middle)
         low, high = np.where(good, middle, low), np.where(good, high, middle)

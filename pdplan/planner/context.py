@@ -5,11 +5,12 @@ from typing import Literal
 
 import numpy as np
 
-from pdplan.planner.columns import Starts, least_instances
+from pdplan.planner.columns import Starts, coarse, least_instances, loaded
 from pdplan.planner.goals import Goal, goals
 from pdplan.planner.shapes import PIPELINES, candidate_shapes
 from pdplan.pools.demand import Demand, demand
 from pdplan.pools.load import Discipline
+from pdplan.pools.table import Columns, PoolTable
 from pdplan.pools.times import Times, stage_times
 from pdplan.specs.hardware import HardwareSpec
 from pdplan.specs.scenario import Scenario
@@ -42,6 +43,7 @@ class Context:
     goals: tuple[Goal, ...]
     hardware: dict[str, HardwareSpec]
     _cache: dict[tuple[str, Variant], Candidates] = field(default_factory=dict)
+    _ladders: dict[tuple[str, Variant], PoolTable] = field(default_factory=dict)
 
     @classmethod
     def of(cls, scenario: Scenario) -> "Context":
@@ -102,6 +104,25 @@ class Context:
             largest_batch=largest,
             chunk_tokens=variant.chunk_tokens,
         )
+
+    def ladder(self, stages: str, variant: Variant) -> PoolTable:
+        """Columns of a pool on the coarse ladder of counts, loaded once for all placements."""
+        key = (stages, variant)
+        if key not in self._ladders:
+            pool = self.candidates(stages, variant)
+            columns = self.ladder_columns(stages, pool)
+            discipline = self.discipline(variant)
+            self._ladders[key] = loaded(pool.times, columns, self.demand, discipline, self.goals)
+        return self._ladders[key]
+
+    def ladder_columns(self, stages: str, pool: Candidates) -> Columns:
+        """Coarse ladder of counts, or the number of instances that the scenario asks for."""
+        pinned = self.pinned_instances(stages)
+        if pinned is None:
+            return coarse(pool.starts)
+        enough = pool.starts.least <= pinned
+        config = pool.starts.config[enough]
+        return Columns.of(config, np.full(len(config), pinned), pool.starts.max_batch[enough])
 
     def pinned_instances(self, stages: str) -> int | None:
         """Number of instances that the scenario asks for in a pool."""

@@ -51,8 +51,9 @@ def _no_candidate(context: Context, stages: str, pool: Candidates) -> str:
         needed = (memory.weights + memory.activations + memory.reserve)[:, 0]
         best = int(np.argmin(needed / memory.limit[:, 0]))
         return (
-            f"pool {stages}: memory: {format_si(float(needed[best]), 'B')} needed before any cache "
-            f"on {_shape(times.shapes[best])}, {format_si(float(memory.limit[best, 0]), 'B')} usable"
+            f"pool {stages}: memory: {format_si(float(needed[best]), 'B')} needed before any "
+            f"cache on {_shape(times.shapes[best])}, "
+            f"{format_si(float(memory.limit[best, 0]), 'B')} usable"
         )
     levels, limits = tpot_goals(context.goals)
     step = np.where(fits, times.step_s[:, 0], np.inf)

@@ -1,17 +1,18 @@
 """The best fleet of one placement: coarse ladder, then every count that could beat it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from pdplan.placement import Chain, Placement
-from pdplan.planner.columns import Starts, coarse, dense, loaded
+from pdplan.planner.columns import Starts, dense, loaded
 from pdplan.planner.context import Candidates, Context, Variant
 from pdplan.planner.goals import ttft_goals
 from pdplan.planner.program import Program
 from pdplan.pools.demand import Demand
 from pdplan.pools.table import Columns, PoolTable
-from pdplan.solver import Choice
+from pdplan.solver.columns import Choice
 from pdplan.stages.machine import Shape
 
 
@@ -56,28 +57,24 @@ def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
     for stages, pool in zip(placement.pools, pools, strict=True):
         if not pool.starts.config.size:
             return Placed(placement, variant, None, None, (), 0, 0, empty=stages)
-    first = [_coarse(context, s, p) for s, p in zip(placement.pools, pools, strict=True)]
-    program, choice = _solve(context, placement, variant, pools, first)
+    first = [context.ladder(stages, variant) for stages in placement.pools]
+    program, choice = _solve(context, placement, variant, first)
     if choice.columns is None:
         return Placed(placement, variant, program, choice, (), choice.considered, choice.cuts)
     second = _worth_counting(context, placement, pools, choice.objective)
     if second is not None:
         known = _selected(program, choice.columns)
-        program, better = _solve(context, placement, variant, pools, second, known)
+        discipline = context.discipline(variant)
+        tables = [
+            loaded(p.times, c, context.demand, discipline, context.goals)
+            for p, c in zip(pools, second, strict=True)
+        ]
+        program, better = _solve(context, placement, variant, tables, known)
         choice = better if better.columns is not None else choice
     return Placed(
         placement, variant, program, choice, _selected(program, choice.columns or ()),
         choice.considered, choice.cuts,
     )  # fmt: skip
-
-
-def _coarse(context: Context, stages: str, pool: Candidates) -> Columns:
-    pinned = context.pinned_instances(stages)
-    if pinned is None:
-        return coarse(pool.starts)
-    enough = pool.starts.least <= pinned
-    config = pool.starts.config[enough]
-    return Columns.of(config, np.full(len(config), pinned), pool.starts.max_batch[enough])
 
 
 def _worth_counting(
@@ -99,7 +96,7 @@ def _worth_counting(
     complete = True
     for i, (stages, pool) in enumerate(zip(placement.pools, pools, strict=True)):
         if context.pinned_instances(stages) is not None:
-            found.append(_coarse(context, stages, pool))
+            found.append(context.ladder_columns(stages, pool))
             continue
         room = objective - (sum(least) - least[i])
         unit = np.maximum(units[i][pool.starts.config], 1e-12)
@@ -119,17 +116,10 @@ def _solve(
     context: Context,
     placement: Placement,
     variant: Variant,
-    pools: list[Candidates],
-    columns: list[Columns],
+    loaded_tables: Sequence[PoolTable],
     known: tuple[Selected, ...] = (),
 ) -> tuple[Program, Choice]:
-    discipline = context.discipline(variant)
-    tables = tuple(
-        _networked(
-            context, placement, loaded(p.times, c, context.demand, discipline, context.goals)
-        )
-        for p, c in zip(pools, columns, strict=True)
-    )
+    tables = tuple(_networked(context, placement, table) for table in loaded_tables)
     sender = next(t for t in tables if "P" in t.stages)
     chain = Chain(
         placement,

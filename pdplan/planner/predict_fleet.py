@@ -33,6 +33,7 @@ class _Fleet:
     """Up to the first decode step: what E2E counts, even if the first token comes earlier."""
     decoder: PoolTable
     tpot_grid: Floats
+    tpot_s: Spread
 
 
 def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
@@ -40,13 +41,15 @@ def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
     choice = np.zeros((1, len(chain.tables)), np.int64)
     whole = Chain(chain.placement, chain.tables, chain.demand, chain.kv_dtypes, "decode")
     decoder = chain.table("D")[1]
+    paces = tpot_quantiles_s(decoder, fleet.demand, np.concatenate([QUANTILES, TPOT_GRID]))[0]
     state = _Fleet(
         chain=chain,
         demand=fleet.demand,
         ttft=chain.sojourn(choice),
         after=whole.sojourn(choice),
         decoder=decoder,
-        tpot_grid=tpot_quantiles_s(decoder, fleet.demand, TPOT_GRID)[0],
+        tpot_grid=paces[len(QUANTILES) :],
+        tpot_s=Spread(float(decoder.tpot_mean_s[0]), *map(float, paces[: len(QUANTILES)])),
     )
     weight = fleet.demand.weight()
     traffic = fleet.demand.traffic
@@ -61,7 +64,7 @@ def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
                 share=kind.share,
                 attainment=_attainment(state, kind.ttft_s, kind.tpot_s, mine),
                 ttft_s=_ttft(state, mine),
-                tpot_s=_tpot(state),
+                tpot_s=state.tpot_s,
                 e2e_s=_e2e(state, mine),
             )
         )
@@ -73,8 +76,8 @@ def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
         goodput_rps=rate * attainment,
         attainment=attainment,
         output_tokens_per_s_per_gpu=rate * output / fleet.gpus,
-        ttft_s=_ttft(state, weight),
-        tpot_s=_tpot(state),
+        ttft_s=_ttft(state, weight) if len(classes) > 1 else classes[0].ttft_s,
+        tpot_s=state.tpot_s,
         e2e_s=_e2e(state, weight) if len(classes) > 1 else classes[0].e2e_s,
         ttft_terms_s=_terms(state),
         classes=tuple(classes),
@@ -84,11 +87,6 @@ def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
 
 def _ttft(state: _Fleet, weight: Floats) -> Spread:
     return Spread(state.ttft.mean_s(weight), *map(float, state.ttft.quantiles_s(QUANTILES, weight)))
-
-
-def _tpot(state: _Fleet) -> Spread:
-    values = tpot_quantiles_s(state.decoder, state.demand, QUANTILES)[0]
-    return Spread(float(state.decoder.tpot_mean_s[0]), *map(float, values))
 
 
 def _e2e(state: _Fleet, weight: Floats) -> Spread:

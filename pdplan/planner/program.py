@@ -1,6 +1,7 @@
 """One placement as an integer program: columns in, the proven-best choice out."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,8 +9,12 @@ from pdplan.physics.roofline import Floats
 from pdplan.placement import Chain
 from pdplan.planner.goals import Goal
 from pdplan.pools.table import Ints, PoolTable
-from pdplan.solver import Bound, Choice, Diagnosis, Pool, Rental, choose, diagnose
+from pdplan.solver.columns import Bound, Choice, Pool, Rental
+from pdplan.solver.search import choose
 from pdplan.specs.scenario import Scenario
+
+if TYPE_CHECKING:
+    from pdplan.solver.diagnosis import Diagnosis
 
 KV_CODES = ("bf16", "fp16", "fp8", "int8")
 EXACT = 1e-9
@@ -36,8 +41,10 @@ class Program:
             incumbent=incumbent,
         )
 
-    def diagnose(self) -> Diagnosis:
+    def diagnose(self) -> "Diagnosis":
         """Say what stands in the way."""
+        from pdplan.solver.diagnosis import diagnose
+
         return diagnose(
             self.pools(),
             limits=self.limits(),

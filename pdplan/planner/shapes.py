@@ -6,6 +6,7 @@ from itertools import product
 
 from pdplan.specs.hardware import HardwareSpec
 from pdplan.specs.model import ModelSpec
+from pdplan.specs.parallelism import unsplittable
 from pdplan.specs.scenario import Scenario
 from pdplan.stages.machine import Shape, compute_dtype
 
@@ -114,19 +115,11 @@ def misfit(model: ModelSpec, spec: HardwareSpec, shape: Shape, stages: str) -> s
         return f"{shape.hardware} has no network for {shape.gpus} accelerators"
     if stages == "E":
         return None
-    heads = [group.heads for group in model.attention]
-    if any(count % shape.tp for count in heads):
-        return f"tp={shape.tp} does not divide the model's {min(heads)} attention heads"
-    if shape.pp > model.layers:
-        return f"pp={shape.pp} exceeds the model's {model.layers} layers"
-    if model.moe is None:
-        if shape.dp > 1 or shape.ep > 1:
-            return f"dp={shape.dp}, ep={shape.ep}: the model has no experts to share"
-        return None
+    reason = unsplittable(model, tp=shape.tp, pp=shape.pp, ep=shape.ep, dp=shape.dp)
+    if reason is not None or model.moe is None:
+        return reason
     if (shape.tp * shape.dp) % shape.ep or shape.ep * shape.moe_tp != shape.tp * shape.dp:
         return f"ep={shape.ep} does not divide tp x dp = {shape.tp * shape.dp}"
-    if model.moe.experts % shape.ep:
-        return f"ep={shape.ep} does not divide the model's {model.moe.experts} experts"
     if model.moe.expert_width % shape.moe_tp:
         return f"tp={shape.moe_tp} does not divide the experts' width"
     return None

@@ -7,12 +7,11 @@ import numpy as np
 
 from pdplan.errors import SpecError, UnfitError
 from pdplan.placement import COVERED, Placement, parse_placement
-from pdplan.plan import Alternative, Infeasible, Objective, Plan, SolverReport
+from pdplan.plan import Alternative, Objective, Plan, SolverReport
 from pdplan.planner.binding import binding
 from pdplan.planner.context import Context
 from pdplan.planner.describe import describe, pool_name
 from pdplan.planner.fleet import Fleet, Member
-from pdplan.planner.infeasible import reason, why_none
 from pdplan.planner.place import Placed, place
 from pdplan.specs.scenario import Scenario
 from pdplan.specs.write import workload_mapping
@@ -28,8 +27,7 @@ def solve(scenario: Scenario, *, system: str | None = None) -> Plan:
     started = time.perf_counter()
     context = Context.of(scenario)
     placed, unfit = _place_all(context)
-    best = min(placed, key=lambda p: (p.objective, len(p.placement.pools), p.placement.text),
-               default=None)  # fmt: skip
+    best = min(placed, key=_rank, default=None)
     report = _report(placed, time.perf_counter() - started)
     if best is None or best.choice is None or best.choice.columns is None:
         return _no_plan(context, placed, unfit, report)
@@ -50,9 +48,14 @@ def compare(scenario: Scenario) -> tuple[Alternative, ...]:
     return tuple(sorted([*found, *unfit], key=_order))
 
 
+def _rank(placed: Placed) -> tuple[float, int, str]:
+    return _order(Alternative(placement=placed.placement.text, objective=placed.objective))
+
+
 def _order(row: Alternative) -> tuple[float, int, str]:
+    """Best first; of equal ones that with the fewest pools."""
     worth = row.objective if row.objective is not None else np.inf
-    return worth, len(row.placement), row.placement
+    return round(worth, 9), row.placement.count("-"), row.placement
 
 
 def _no_system(system: str | None) -> None:
@@ -155,6 +158,8 @@ def _plan(
 
 def _alternative(context: Context, placed: Placed) -> Alternative:
     if placed.choice is None or placed.choice.columns is None:
+        from pdplan.planner.infeasible import reason  # only where something fails
+
         return Alternative(placement=placed.placement.text, reason=reason(context, placed))
     fleet = fleet_of(context, placed)
     return Alternative(
@@ -169,8 +174,10 @@ def _alternative(context: Context, placed: Placed) -> Alternative:
 def _no_plan(
     context: Context, placed: list[Placed], unfit: list[Alternative], report: SolverReport
 ) -> Plan:
+    from pdplan.planner.infeasible import why_none
+
     scenario = context.scenario
-    found: Infeasible = why_none(context, placed)
+    found = why_none(context, placed)
     rows = [_alternative(context, p) for p in placed] + unfit
     return Plan(
         status="infeasible",

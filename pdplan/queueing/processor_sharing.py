@@ -187,8 +187,7 @@ def tpot_quantile_s(
     fixed, exponential = _averaging(_elasticity(states, step))
     spread = fixed + (exponential - fixed) * scv
     values = np.broadcast_to(step, np.broadcast_shapes(seen.shape, step.shape))
-    steps = [_seen_quantile(seen, values, one) for one in np.atleast_1d(levels)]
-    flat = np.stack(steps, axis=-1)
+    flat = _seen_quantiles(seen, values, np.atleast_1d(levels))
     mean = states.tpot_mean_s[..., None]
     quantile = mean + np.sqrt(spread)[..., None] * (flat - mean)
     result: FloatArray = (quantile if levels.ndim else quantile[..., 0])[()]
@@ -213,8 +212,8 @@ def _averaging(elasticity: FloatArray) -> tuple[FloatArray, FloatArray]:
     return (2 + elasticity) / 3, exponential
 
 
-def _seen_quantile(seen: FloatArray, values: FloatArray, level: float) -> FloatArray:
-    """Quantile of values weighted by seen, with the jump between two neighbours made a ramp.
+def _seen_quantiles(seen: FloatArray, values: FloatArray, levels: FloatArray) -> FloatArray:
+    """Quantiles [..., L] of values weighted by seen, the jump between two neighbours made a ramp.
 
     The ramp is as wide as the lighter neighbour, so a rarely seen batch leaves the rest alone.
     """
@@ -222,15 +221,15 @@ def _seen_quantile(seen: FloatArray, values: FloatArray, level: float) -> FloatA
     edge = np.cumsum(seen, axis=-1)
     half = np.minimum(seen[..., :-1], seen[..., 1:]) / 2
     begins = edge[..., :-1] + half
-    index = np.sum(begins <= level, axis=-1)[..., None]
+    index = np.stack([np.sum(begins <= level, axis=-1) for level in levels], axis=-1)
     following = np.minimum(index, last - 1)
     ramp = np.take_along_axis(half, following, axis=-1)
     start = np.take_along_axis(edge, following, axis=-1) - ramp
-    part = np.where(ramp > 0, (level - start) / np.where(ramp > 0, 2 * ramp, 1.0), 0.0)
+    part = np.where(ramp > 0, (levels - start) / np.where(ramp > 0, 2 * ramp, 1.0), 0.0)
     bottom = np.take_along_axis(values, index, axis=-1)
     top = np.take_along_axis(values, np.minimum(index + 1, last), axis=-1)
-    quantile: FloatArray = (bottom + np.clip(part, 0.0, 1.0) * (top - bottom))[..., 0]
-    return quantile
+    quantiles: FloatArray = bottom + np.clip(part, 0.0, 1.0) * (top - bottom)
+    return quantiles
 
 
 def largest_stable_batch(step_s: ArrayLike, tpot_s: ArrayLike) -> NDArray[np.int64]:

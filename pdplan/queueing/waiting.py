@@ -18,7 +18,7 @@ from pdplan.queueing.erlang import FloatArray, erlang_c
 Routing: TypeAlias = Literal["central", "least_loaded", "round_robin", "random"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Wait:
     """A waiting time: zero, or with some probability exponential.
 

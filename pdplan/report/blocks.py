@@ -14,7 +14,7 @@ class Grid:
     title: str = ""
     note: str = ""
     short: frozenset[str] = frozenset()
-    """Columns that are cut to one line in a terminal; other formats show them whole."""
+    """Columns that are cut to one line in table and Markdown; data formats hold them whole."""
 
     def records(self) -> list[dict[str, Cell]]:
         """Rows as mappings."""

@@ -5,8 +5,9 @@ from typing import Protocol
 
 from pdplan.plan import Alternative, Plan
 from pdplan.report.blocks import Block, Cell, Grid
-from pdplan.report.plan_blocks import plan_blocks, shape, verdict
+from pdplan.report.plan_blocks import plan_blocks, shape
 from pdplan.report.plan_rows import prediction_cells
+from pdplan.report.reasons import verdict
 
 APART = ("P-D", "EP-D")
 """What is compared with where the gain of going further than prefill-decode is asked for."""
@@ -59,9 +60,9 @@ def comparison(found: Sequence[Alternative]) -> Grid:
             *_latencies(other.plan, at),
             _saving(other, colocated),
             _saving(other, apart),
-            verdict(other, best),
+            "best" if i == 0 and other.objective is not None else verdict(other, best),
         )
-        for other in order
+        for i, other in enumerate(order)
     )
     return Grid(columns, rows, title="Placements")
 
@@ -107,7 +108,9 @@ def rates(plans: Sequence[Plan]) -> Grid:
 
 def explanation(plan: Plan, sections: Sequence[Titled]) -> tuple[Block, ...]:
     """Write the plan, then each section as a table of its own."""
-    return (*plan_blocks(plan), *(Grid(s.columns, s.rows, s.title, s.note) for s in sections))
+    told = {section.title for section in sections}
+    brief = (block for block in plan_blocks(plan) if not block.title or block.title not in told)
+    return (*brief, *(Grid(s.columns, s.rows, s.title, s.note) for s in sections))
 
 
 def long_rows(sections: Sequence[Titled]) -> Grid:

@@ -26,7 +26,11 @@ def _question(plan: Plan) -> str:
 
 def _wishes(plan: Plan) -> str:
     targets = plan.prediction.targets if plan.prediction else ()
-    wishes = list(dict.fromkeys(objective_words(target) for target in targets))
+    several = len({target.request_class for target in targets}) > 1
+    wishes = [
+        f"{target.request_class} {objective_words(target)}" if several else objective_words(target)
+        for target in targets
+    ]
     aim = _AIMS.get(plan.objective.name, plan.objective.name)
     if plan.status in ("optimal", "feasible"):
         return f"Least {aim}" + (f" with {', '.join(wishes)}" if wishes else "")
@@ -78,8 +82,9 @@ def length_words(length: object) -> str:
         return significant(float(length), 4)
     if not isinstance(length, Mapping):
         return "-"
-    forms: list[tuple[str, Any]] = [(k, v) for k, v in length.items() if v is not None]
-    name, inner = forms[0] if forms else ("fixed", 0.0)
+    forms = [(str(k), v) for k, v in length.items() if v is not None]
+    name: str = forms[0][0] if forms else "fixed"
+    inner: Any = forms[0][1] if forms else 0.0
     if name == "lognormal":
         return f"{significant(inner['mean'], 4)} cv {significant(inner.get('cv', 0.0))}"
     if name == "uniform":
@@ -99,10 +104,10 @@ def media_words(workload: Mapping[str, Any]) -> list[str]:
     images, audio, video = (workload.get(key) for key in ("images", "audio", "video"))
     found = []
     if images:
-        size = f" {images['width']}x{images['height']}" if images.get("width") else ""
-        found.append(f"images {length_words(images['count'])}{' of' + size if size else ''}")
+        size = f" ({images['width']}x{images['height']})" if images.get("width") else ""
+        found.append(f"images {length_words(images['count'])}{size}")
     if audio:
-        found.append(f"audio {length_words(audio['seconds'])} s")
+        found.append(f"audio seconds {length_words(audio['seconds'])}")
     if video:
-        found.append(f"video {length_words(video['seconds'])} s")
+        found.append(f"video seconds {length_words(video['seconds'])}")
     return found

@@ -9,6 +9,7 @@ _SI = {
     "_bytes_per_s": "B/s",
     "_bytes_per_token": "B",
     "_bytes_per_request": "B",
+    "_bytes_per_gpu": "B",
     "_bytes": "B",
     "_w": "W",
 }
@@ -63,7 +64,7 @@ def duration(value: float) -> str:
     ('41.2 ms', '2.5 s', '1,000 ms', '0 s', '3,600 s')
     """
     size, unit = next(((s, u) for s, u in _SECONDS if abs(value) >= s), (1e-6, "us"))
-    return f"{significant(value / size)} {unit}" if value else "0 s"
+    return f"{significant(value / size)} {unit}" if abs(value) >= 1e-9 else "0 s"
 
 
 def dollars(value: float) -> str:
@@ -125,6 +126,15 @@ def _number(name: str, value: float) -> str:
     if value == int(value) and abs(value) < 1e5:
         return f"{int(value):,}"
     return scaled(value, "") if abs(value) >= 1e5 else significant(value, 4)
+
+
+def shortened(text: str, width: int) -> str:
+    """Cut a text that is too long, and say so.
+
+    >>> shortened("HDR 200 Gb/s a GPU, as Azure", 14)
+    'HDR 200 Gb/...'
+    """
+    return text if len(text) <= width else text[: width - 3].rstrip(" ,;:") + "..."
 
 
 def heading(name: str) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
-from pdplan.plan import Alternative, Plan, PoolPlan, Prediction, Spread, Target
+from pdplan.plan import Plan, PoolPlan, Prediction, Spread, Target
 from pdplan.report.blocks import Block, Cell, Grid, Lines
 from pdplan.report.headline import headline, objective_words
 from pdplan.report.numbers import duration, percent
+from pdplan.report.reasons import alternatives, provenance
 
 _TERMS = {
     "encode_wait": "encode wait",
@@ -31,7 +32,7 @@ def _blocks(plan: Plan) -> Iterator[Block]:
         yield fleet(plan)
     if plan.prediction is not None:
         yield latency(plan.prediction)
-        yield Lines((_terms(plan.prediction),), "Where the time to first token goes (means)")
+        yield Lines((_terms(plan.prediction),), "Where the first token's time goes")
     if plan.transfers:
         yield _transfers(plan)
     if plan.prediction is not None:
@@ -41,7 +42,7 @@ def _blocks(plan: Plan) -> Iterator[Block]:
     if plan.alternatives:
         yield alternatives(plan)
     if plan.provenance:
-        yield _provenance(plan)
+        yield provenance(plan)
 
 
 def _why_not(plan: Plan) -> Lines:
@@ -140,7 +141,7 @@ def _terms(prediction: Prediction) -> str:
         for key, value in found.items()
         if value >= 5e-4 * total > 0
     ]
-    return f"{duration(total)} = {' + '.join(parts)}" if parts else duration(total)
+    return f"mean {duration(total)} = {' + '.join(parts)}" if parts else duration(total)
 
 
 def _transfers(plan: Plan) -> Grid:
@@ -174,48 +175,4 @@ def _totals(plan: Plan, prediction: Prediction) -> Grid:
                 *(prediction.attainment, prediction.goodput_rps),
             ),
         ),
-    )
-
-
-def alternatives(plan: Plan) -> Grid:
-    """List what else was tried, and what it would have cost."""
-    return Grid(
-        title="What else was tried",
-        columns=("placement", "label", "usd_per_hour", "gpus", "verdict"),
-        rows=tuple(
-            (
-                other.placement,
-                other.label or "",
-                other.cost_usd_per_hour,
-                other.gpus,
-                verdict(other, plan.objective.value),
-            )
-            for other in plan.alternatives
-        ),
-    )
-
-
-def verdict(other: Alternative, best: float | None) -> str:
-    """Write by how much an alternative loses, or why it cannot be."""
-    if other.reason:
-        return other.reason
-    if other.objective is None or not best:
-        return "possible"
-    more = other.objective / best - 1
-    return f"+{percent(more)}" if more > 1e-9 else "best" if more > -1e-9 else f"{percent(more)}"
-
-
-def _provenance(plan: Plan) -> Grid:
-    return Grid(
-        title="Where the numbers come from",
-        columns=("quantity", "origin", "source"),
-        rows=tuple(
-            (
-                row.quantity,
-                "! transferred" if row.origin == "transferred" else row.origin,
-                row.source,
-            )
-            for row in plan.provenance
-        ),
-        short=frozenset({"source"}),
     )

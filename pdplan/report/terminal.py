@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pdplan.report.blocks import Block, Grid, Lines
-from pdplan.report.numbers import heading, show
+from pdplan.report.numbers import heading, shortened, show
 
 WIDTH = 100
 """Columns of a report that goes to a file or a pipe."""
@@ -52,15 +52,11 @@ def _grid(grid: Grid, width: int, color: bool) -> list[str]:
     lines = [_styled(line, "dim", color) for line in _laid(grid, low, widths)]
     for row in cells:
         parts = [
-            [_cut(cell, w)] if name in grid.short else _wrapped(cell, w)
+            [shortened(cell, w)] if name in grid.short else _wrapped(cell, w)
             for cell, w, name in zip(row, widths, grid.columns, strict=True)
         ]
         lines += _laid(grid, parts, widths)
     return lines + (_wrapped(grid.note, room) if grid.note else [])
-
-
-def _cut(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 3].rstrip(" ,;:") + "..."
 
 
 def _laid(grid: Grid, parts: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str]:
@@ -91,8 +87,10 @@ def _widths(grid: Grid, cells: Sequence[Sequence[str]], room: int) -> list[int]:
     split = [max(n, *map(len, head.split())) for n, head in zip(least, heads, strict=True)]
     found = whole if sum(whole) + gaps <= room else split
     spare = room - gaps - sum(found)
-    for i in sorted((i for i, w in enumerate(words) if w), key=lambda i: natural[i]):
-        left = sum(1 for j, w in enumerate(words) if w and natural[j] >= natural[i])
+    wide = [i for i, w in enumerate(words) if w]
+    wide.sort(key=lambda i: (grid.columns[i] in grid.short, natural[i]))
+    for at, i in enumerate(wide):
+        left = sum(1 for j in wide[at:] if grid.columns[j] not in grid.short) or 1
         more = max(0, min(natural[i] - found[i], spare // left))
         found[i] += more
         spare -= more

@@ -14,9 +14,7 @@ from pdplan.units import parse_quantity
 class Spec(BaseModel):
     """A frozen mapping of known keys."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
 
 
 def _quantity(dimension: str) -> BeforeValidator:

@@ -20,7 +20,7 @@ from pdplan.specs.points import (
 from pdplan.specs.traces import INPUT_NAMES, OUTPUT_NAMES, read_trace
 from pdplan.specs.workload import ClassSpec
 
-PROMPT_POINTS = 24
+PROMPT_POINTS = 32
 OUTPUT_POINTS = 8
 MEDIA_POINTS = 8
 SIZES = 2

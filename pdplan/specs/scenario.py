@@ -22,7 +22,8 @@ from pdplan.specs.flags import (
 from pdplan.specs.hardware import HardwareSpec, load_hardware
 from pdplan.specs.lookup import Lookup
 from pdplan.specs.model import ModelSpec, load_model
-from pdplan.specs.scenario_file import Aim, HardwareUse, Routing, ScenarioSpec, SearchSpec
+from pdplan.specs.parallelism import unsplittable
+from pdplan.specs.scenario_file import Aim, HardwareUse, RoleSpec, Routing, ScenarioSpec, SearchSpec
 from pdplan.specs.source import Document, Key, load_yaml
 from pdplan.specs.workload import WorkloadSpec
 
@@ -106,6 +107,8 @@ class _Builder(Lookup):
         engine = self.named(("engine",), spec.engine, load_engine)
         hardware = [self.hardware(i, use, spec) for i, use in enumerate(spec.hardware)]
         self.roles(spec)
+        if model is not None:
+            self.shapes(spec, model)
         asked = self.attempt(lambda: self.workload(spec))
         built = self.attempt(lambda: self.traffic(spec, *asked[1:])) if asked else None
         if self.problems:
@@ -198,6 +201,17 @@ class _Builder(Lookup):
                 if name not in listed:
                     message = f"'{name}' is not among the hardware: {', '.join(listed)}"
                     self.wrong(("search", "roles", stages, "hardware"), message)
+
+    def shapes(self, spec: ScenarioSpec, model: ModelSpec) -> None:
+        """Refuse degrees of parallelism that are asked for and cannot be."""
+        places: list[tuple[Key, SearchSpec | RoleSpec]] = [(("search",), spec.search)]
+        places += [(("search", "roles", s), role) for s, role in spec.search.roles.items()]
+        for at, asked in places:
+            for name in asked.model_fields_set & {"tp", "pp", "ep", "dp"}:
+                for degree in getattr(asked, name):
+                    problem = unsplittable(model, **{name: degree})
+                    if problem is not None:
+                        self.wrong((*at, name), problem)
 
     def workload(self, spec: ScenarioSpec) -> tuple[str, WorkloadSpec, Path]:
         """Read the workload and lay the flags over it; its folder is where its traces lie."""
