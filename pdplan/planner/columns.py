@@ -11,7 +11,7 @@ import numpy as np
 from pdplan.physics.roofline import Floats
 from pdplan.planner.goals import Goal, tpot_goals
 from pdplan.pools.demand import Demand
-from pdplan.pools.load import Discipline, pool_table, tpot_quantiles_s
+from pdplan.pools.load import Discipline, occupancy, pool_table, tpot_quantiles_s
 from pdplan.pools.table import Columns, Ints, PoolTable
 from pdplan.pools.times import Times
 from pdplan.queueing import decode_states, largest_stable_batch, tpot_quantile_s
@@ -36,11 +36,9 @@ def least_instances(
     """Fewest instances of each candidate at which the pool is stable and meets TPOT."""
     usable = np.flatnonzero(times.fits())
     if "D" not in times.stages:
-        service = (times.encode_s + times.prefill_s) / times.machines.pp
-        media = times.stages == "E"
-        mean = demand.mean(service, of_media=media)[usable]
-        rate = demand.rate_rps * (demand.media_share if media else 1.0)
-        least = np.floor(rate * mean / NEARLY_SATURATED).astype(np.int64) + 1
+        most = NEARLY_SATURATED * occupancy(times, demand).capacity_rps()[usable]
+        rate = demand.rate_rps * (demand.media_share if times.stages == "E" else 1.0)
+        least = np.floor(rate / most).astype(np.int64) + 1
         return Starts(usable, np.ones_like(usable), least)
     config, cap = _batch_limits(times, goals, usable, batches)
     highest = _highest_rate(times, demand, goals, config, cap)

@@ -10,7 +10,14 @@ from pdplan.pools.demand import Demand
 from pdplan.pools.interleave import PromptWork, interleave
 from pdplan.pools.table import Columns, Ints, PoolTable
 from pdplan.pools.times import Times
-from pdplan.queueing import DecodeStates, decode_states, routed_wait, tpot_quantile_s
+from pdplan.queueing import (
+    DecodeStates,
+    batched_queue,
+    decode_states,
+    routed_arrivals,
+    routed_wait,
+    tpot_quantile_s,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +37,80 @@ def pool_table(times: Times, columns: Columns, demand: Demand, discipline: Disci
     return _colocated_pool(times, columns, demand, discipline)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Occupancy:
+    """How requests occupy instances that hand them on: means per candidate [C]."""
+
+    alone_s: Floats
+    added_s: Floats
+    """What one more request adds to a pass."""
+    fill: Floats
+    """Share of a pass's token budget that a request takes."""
+    alone_scv: Floats
+
+    def capacity_rps(self) -> Floats:
+        """Rate at which full passes saturate one instance."""
+        return np.asarray(1 / (self.added_s + (self.alone_s - self.added_s) * self.fill))
+
+
+def occupancy(times: Times, demand: Demand) -> Occupancy:
+    """Work out how requests occupy E, P and EP instances.
+
+    Prompts that fit together into the token budget share the fixed part of a pass (weights read
+    once, launches, host); encoding is one request at a time. Pipeline stages overlap requests:
+    each delays by the whole traversal and occupies by the slowest stage, 1 / pp of it.
+    """
+    only_media = times.stages == "E"
+    alone = (times.encode_s + times.prefill_s) / times.machines.pp
+    mean = demand.mean(alone, of_media=only_media)
+    shared = demand.mean(np.minimum(times.fixed_s * times.passes, times.prefill_s))
+    fill = demand.mean(np.minimum(demand.prompt_tokens / times.chunk_tokens, 1.0))
+    batches = shared > 0
+    return Occupancy(
+        alone_s=mean,
+        added_s=mean - shared / times.machines.pp[:, 0],
+        fill=np.where(batches, fill, 1.0),
+        alone_scv=demand.scv(alone, of_media=only_media),
+    )
+
+
 def _request_pool(
     times: Times, columns: Columns, demand: Demand, discipline: Discipline
 ) -> PoolTable:
-    """Pools that serve one request at a time and let it go: E, P and EP.
-
-    Pipeline stages overlap requests: each delays by the whole traversal and occupies by the
-    slowest stage, 1 / pp of it.
-    """
+    """Pools that take requests, work on them in passes and hand them on: E, P and EP."""
     only_media = times.stages == "E"
     c, n = columns.config, columns.instances
-    service = times.encode_s + times.prefill_s
-    occupancy = service / times.machines.pp
     rate = demand.rate_rps * (demand.media_share if only_media else 1.0)
-    mean = demand.mean(occupancy, of_media=only_media)[c]
-    wait = routed_wait(
-        discipline.routing,
-        rate,
-        mean,
-        demand.scv(occupancy, of_media=only_media)[c],
-        n,
-        demand.traffic.arrival_scv,
+    occupied = occupancy(times, demand)
+    arrivals, servers, scv = routed_arrivals(
+        discipline.routing, rate, n, demand.traffic.arrival_scv
     )
-    utilization = rate * mean / n
+    queue = batched_queue(
+        arrivals,
+        occupied.alone_s[c],
+        occupied.added_s[c],
+        occupied.fill[c],
+        occupied.alone_scv[c],
+        servers,
+        scv,
+    )
+    shared = (queue.pass_s - occupied.alone_s[c]) * times.machines.pp[c, 0]
+    prompt = times.prefill_s[c] + shared[:, None] + times.machines.request_s[c]
     nothing = np.zeros((len(columns), 0))
     return PoolTable(
         times=times,
         columns=columns,
         encode_s=(times.encode_s + times.host_s)[c],
-        prefill_s=(times.prefill_s + times.machines.request_s * ("P" in times.stages))[c],
-        encode_wait=wait if only_media else None,
-        prefill_wait=None if only_media else wait,
+        prefill_s=prompt * ("P" in times.stages),
+        encode_wait=queue.wait if only_media else None,
+        prefill_wait=None if only_media else queue.wait,
         decode_wait=None,
-        utilization=utilization,
-        capacity_rps=demand.rate_rps / utilization,
+        utilization=queue.utilization,
+        capacity_rps=demand.rate_rps / queue.utilization,
         step_s=nothing,
         tpot_mean_s=np.full(len(columns), np.nan),
-        mean_batch=np.minimum(utilization, 1.0),
-        stable=utilization < 1,
+        mean_batch=queue.batch,
+        stable=queue.utilization < 1,
     )
 
 

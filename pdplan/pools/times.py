@@ -44,6 +44,8 @@ class Times:
     """What a prompt adds to steps that run anyway [C, S]."""
     passes: Floats
     """Steps a prompt's chunks ride on [C, S]."""
+    fixed_s: Floats
+    """Part of a prefill pass that prompts share when they ride in one [C, 1]."""
     step_s: Floats
     """Decode step at batch 1..N [C, N]; never falling."""
 
@@ -72,15 +74,16 @@ def stage_times(
     model, size, count = demand.model, len(demand.prompt_tokens), len(shapes)
     chunk = chunk_tokens or engine.defaults.chunk_tokens
     encode = host = prefill = marginal = passes = np.zeros((count, size))
+    fixed = np.zeros((count, 1))
     step = np.zeros((count, 0))
     if "E" in stages and demand.media.any:
         times = encode_times(model, m, demand.media)
         encode, host = times.device_s, times.host_s
     if "P" in stages:
-        prefill, marginal, passes = _prefill(demand, m, chunk)
+        prefill, marginal, passes, fixed = _prefill(demand, m, chunk)
     if "D" in stages:
         step = _steps(demand, m, largest_batch)
-    longest = float(min(chunk, demand.prompt_tokens.max())) if "P" in stages else 0.0
+    longest = float(chunk) if "P" in stages else 0.0
     if stages == "E":
         longest = float(demand.media.vision.positions.max(initial=0.0))
     memory = device_memory(
@@ -103,12 +106,13 @@ def stage_times(
         prefill_s=prefill,
         marginal_s=marginal,
         passes=passes,
+        fixed_s=fixed,
         step_s=step,
     )
 
 
-def _prefill(demand: Demand, m: Machines, chunk: int) -> tuple[Floats, Floats, Floats]:
-    """Prompts alone, on top of running steps, and in how many chunks, each [C, S]."""
+def _prefill(demand: Demand, m: Machines, chunk: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Prompts alone, on top of running steps, in how many chunks [C, S]; an empty pass [C, 1]."""
     distinct, where = np.unique(
         np.column_stack([demand.prompt_tokens, demand.media.cross_tokens]), axis=0,
         return_inverse=True,
@@ -121,7 +125,7 @@ def _prefill(demand: Demand, m: Machines, chunk: int) -> tuple[Floats, Floats, F
     graph_lost = demand.model.layers * np.maximum(m.prefill_layer_s - m.decode_layer_s, 0.0)
     riding = np.maximum(whole - empty, 0.0) + passes * graph_lost
     spread = np.ones_like(alone)
-    return alone[:, where], riding[:, where], (passes * spread)[:, where]
+    return alone[:, where], riding[:, where], (passes * spread)[:, where], empty
 
 
 def _steps(demand: Demand, m: Machines, largest_batch: int) -> Floats:

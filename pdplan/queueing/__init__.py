@@ -3,6 +3,7 @@
 Plain functions of numbers and arrays (everything broadcasts), in SI units, without state:
 
 - `erlang`: probability that all servers are busy;
+- `batching`: several requests in one pass;
 - `waiting`: waits in front of servers, as an atom at zero plus an exponential tail;
 - `deterministic`: M/D/1 exactly;
 - `processor_sharing`: decode under continuous batching;
@@ -10,6 +11,7 @@ Plain functions of numbers and arrays (everything broadcasts), in SI units, with
 - `link`: transfers.
 """
 
+from pdplan.queueing.batching import BatchedQueue, batched_queue
 from pdplan.queueing.deterministic import md1_tail_decay_per_s, md1_wait_tail
 from pdplan.queueing.erlang import erlang_b, erlang_c
 from pdplan.queueing.link import link_wait, transfer_s
@@ -30,13 +32,16 @@ from pdplan.queueing.waiting import (
     Wait,
     gigc_wait_allen_cunneen,
     mg1_wait,
+    routed_arrivals,
     routed_wait,
 )
 
 __all__ = [
+    "BatchedQueue",
     "DecodeStates",
     "Routing",
     "Wait",
+    "batched_queue",
     "decode_states",
     "erlang_b",
     "erlang_c",
@@ -46,6 +51,7 @@ __all__ = [
     "md1_tail_decay_per_s",
     "md1_wait_tail",
     "mg1_wait",
+    "routed_arrivals",
     "routed_wait",
     "sojourn_cdf",
     "sojourn_mean_s",

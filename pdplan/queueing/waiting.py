@@ -153,13 +153,29 @@ def gigc_wait_allen_cunneen(
     utilization = load / count
     stable = utilization < 1
     spare = np.where(stable, 1 - utilization, 1.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        light = spare * (count - 1) * (np.sqrt(4 + 5 * count) - 2) / (16 * load)
-    light = np.where(count > 1, np.minimum(0.24, light), 0.0)
-    variability = (np.asarray(arrival_scv) + scv) / 2 * (1 + light) / (1 + light * scv)
+    variability = (np.asarray(arrival_scv) + scv) / 2 * kimura_factor(count, load, scv)
     tail_mean = np.where(stable, variability * mean / (count * spare), np.inf)
     waiting = np.broadcast_to(erlang_c(count, load), tail_mean.shape)
     return Wait(waiting[()], tail_mean[()])
+
+
+def kimura_factor(
+    servers: ArrayLike, offered_load: ArrayLike, service_scv: ArrayLike
+) -> FloatArray:
+    """Correct Allen and Cunneen's mean wait at low load: k in `gigc_wait_allen_cunneen`.
+
+    1 for one server, for exponential service and in heavy traffic.
+
+    >>> float(kimura_factor(1, 0.5, 0.0)), float(kimura_factor(8, 4.0, 1.0))
+    (1.0, 1.0)
+    """
+    count, load = np.asarray(servers, dtype=np.float64), np.asarray(offered_load, np.float64)
+    scv = np.asarray(service_scv, dtype=np.float64)
+    spare = np.maximum(1 - load / count, 0.0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        light = spare * (count - 1) * (np.sqrt(4 + 5 * count) - 2) / (16 * load)
+    light = np.where(count > 1, np.minimum(0.24, light), 0.0)
+    return np.asarray((1 + light) / (1 + light * scv))
 
 
 def routed_wait(
@@ -207,18 +223,29 @@ def routed_wait(
     >>> [round(float(w), 3) for w in waits]
     [0.385, 2.0]
     """
-    count = np.asarray(servers, dtype=np.float64)
-    scv = np.asarray(arrival_scv, dtype=np.float64)
+    rate, count, scv = routed_arrivals(routing, arrival_rps, servers, arrival_scv)
+    return gigc_wait_allen_cunneen(rate, service_mean_s, service_scv, count, arrival_scv=scv)
+
+
+def routed_arrivals(
+    routing: str, arrival_rps: ArrayLike, servers: ArrayLike, arrival_scv: ArrayLike = 1.0
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Rate, servers and arrival SCV of one queue of a pool under a routing rule.
+
+    See `routed_wait` for the rules; raises ValueError for an unknown one.
+
+    >>> rate, count, scv = routed_arrivals("round_robin", 8.0, 4, 1.0)
+    >>> float(rate), float(count), float(scv)
+    (2.0, 1.0, 0.25)
+    """
+    rate, count, scv = (
+        np.asarray(x, dtype=np.float64) for x in (arrival_rps, servers, arrival_scv)
+    )
     if routing in ("central", "least_loaded"):
-        return gigc_wait_allen_cunneen(
-            arrival_rps, service_mean_s, service_scv, count, arrival_scv=scv
-        )
+        return rate, count, scv
     if routing == "round_robin":
-        split_scv = scv / count
-    elif routing == "random":
-        split_scv = 1 + (scv - 1) / count
-    else:
-        msg = f"routing must be one of {', '.join(get_args(Routing))}; got {routing!r}"
-        raise ValueError(msg)
-    share = np.asarray(arrival_rps, dtype=np.float64) / count
-    return gigc_wait_allen_cunneen(share, service_mean_s, service_scv, 1, arrival_scv=split_scv)
+        return rate / count, np.ones_like(count), scv / count
+    if routing == "random":
+        return rate / count, np.ones_like(count), 1 + (scv - 1) / count
+    msg = f"routing must be one of {', '.join(get_args(Routing))}; got {routing!r}"
+    raise ValueError(msg)
