@@ -13,8 +13,8 @@ def joined_s(compute_s: ArrayLike, memory_s: ArrayLike, norm: ArrayLike) -> Floa
 
     compute_s, memory_s [s]; norm = p [-].
     Valid for: p >= 1, where the result is never below either time.
-    Source: the p-norm smoothing of Williams et al., Roofline, CACM 52(4), 2009; a pure maximum
-    is contradicted by measurements near the ridge (docs/MODELS.md, "Roofline").
+    Source: a generalised mean of the two times of Williams et al., CACM 52(4), 2009, whose
+    maximum is contradicted by measurements near the ridge (docs/MODELS.md, "Roofline").
 
     >>> float(joined_s(3.0, 4.0, 2.0))
     5.0

@@ -10,7 +10,7 @@ from pdplan.placement.grammar import Placement
 from pdplan.pools.demand import Demand
 from pdplan.pools.table import Ints, PoolTable
 from pdplan.queueing import Wait, sojourn_cdf, sojourn_mean_s, sojourn_quantile_s
-from pdplan.stages.transfer import Link
+from pdplan.stages.transfer import Link, cache_copies
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,9 +93,16 @@ class Chain:
     def kv_bytes(self, choices: Ints) -> Floats:
         """KV of each support point's prompt [X, S]."""
         i, table = self.table("P")
-        dtypes = [self.kv_dtypes[c] for c in table.columns.config[choices[:, i]]]
+        config = table.columns.config[choices[:, i]]
+        dtypes = [self.kv_dtypes[c] for c in config]
         sizes = {dtype: self.demand.kv_bytes(dtype) for dtype in set(dtypes)}
-        return np.stack([sizes[dtype] for dtype in dtypes])
+        copies = cache_copies(self.demand.model, table.times.machines.tp[config])
+        return np.stack([sizes[dtype] for dtype in dtypes]) * copies
+
+    def cache_weight(self, table: PoolTable) -> Floats:
+        """Relative size of what each candidate of a pool sends per cached value [C]."""
+        m = table.times.machines
+        return np.asarray((m.kv_bytes * cache_copies(self.demand.model, m.tp))[:, 0])
 
     def transfers_s(self, choices: Ints) -> tuple[Floats, Floats]:
         """Exposed time of the embedding and the KV hop [X, S]; zero where there is none."""

@@ -101,7 +101,7 @@ class Context:
             self.hardware,
             self.scenario.engine,
             self.demand,
-            largest_batch=largest,
+            largest_batch=max(largest, 2),  # percentiles interpolate between two batches
             chunk_tokens=variant.chunk_tokens,
         )
 
@@ -128,6 +128,32 @@ class Context:
         """Number of instances that the scenario asks for in a pool."""
         pins = self.scenario.search.roles.get(stages)
         return pins.instances if pins else None
+
+    @property
+    def limited(self) -> bool:
+        """Whether stock, accelerators, budget or power are limited."""
+        limits = self.scenario.limits
+        wholes = (limits.max_gpus, limits.budget_usd_per_hour, limits.power_w)
+        stocks = (choice.stock for choice in self.scenario.hardware)
+        return any(value is not None for value in (*wholes, *stocks))
+
+    def most_instances(self, times: Times) -> np.ndarray:
+        """Instances of each candidate that the limits allow if nothing else is built [C]."""
+        limits = self.scenario.limits
+        offers = {choice.id: choice for choice in self.scenario.hardware}
+        found = np.full(len(times), np.inf)
+        for i, shape in enumerate(times.shapes):
+            offer = offers[shape.hardware]
+            watts = offer.spec.power.board if offer.spec.power else 0.0
+            for limit, each in (
+                (limits.max_gpus, 1.0),
+                (offer.stock, 1.0),
+                (limits.budget_usd_per_hour, offer.usd_per_hour or 0.0),
+                (limits.power_w, watts),
+            ):
+                if limit is not None and each > 0:
+                    found[i] = min(found[i], limit / each // shape.gpus)
+        return found
 
     def unit_objective(self, times: Times) -> np.ndarray:
         """Objective of one instance of each candidate [C]."""

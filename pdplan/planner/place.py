@@ -14,6 +14,7 @@ from pdplan.pools.demand import Demand
 from pdplan.pools.table import Columns, PoolTable
 from pdplan.solver.columns import Choice
 from pdplan.stages.machine import Shape
+from pdplan.stages.transfer import cache_copies
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +61,18 @@ def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
     first = [context.ladder(stages, variant) for stages in placement.pools]
     program, choice = _solve(context, placement, variant, first)
     if choice.columns is None:
-        return Placed(placement, variant, program, choice, (), choice.considered, choice.cuts)
-    second = _worth_counting(context, placement, pools, choice.objective)
+        second = _within_limits(context, placement, pools)
+    else:
+        second = _worth_counting(context, placement, pools, choice.objective)
     if second is not None:
-        known = _selected(program, choice.columns)
+        known = _selected(program, choice.columns or ())
         discipline = context.discipline(variant)
         tables = [
             loaded(p.times, c, context.demand, discipline, context.goals)
             for p, c in zip(pools, second, strict=True)
         ]
         program, better = _solve(context, placement, variant, tables, known)
-        choice = better if better.columns is not None else choice
+        choice = better if better.columns is not None or choice.columns is None else choice
     return Placed(
         placement, variant, program, choice, _selected(program, choice.columns or ()),
         choice.considered, choice.cuts,
@@ -105,6 +107,26 @@ def _worth_counting(
         found.append(dense(pool.starts, most))
         complete &= bool((most <= pool.starts.least + 3).all())
     return None if complete else found
+
+
+def _within_limits(
+    context: Context, placement: Placement, pools: list[Candidates]
+) -> list[Columns] | None:
+    """Every count of every pool that stock, accelerators, budget and power allow.
+
+    None where nothing limits: then no count between two rungs of the ladder can help either.
+    """
+    if not context.limited:
+        return None
+    found = []
+    for stages, pool in zip(placement.pools, pools, strict=True):
+        if context.pinned_instances(stages) is not None:
+            found.append(context.ladder_columns(stages, pool))
+            continue
+        most = context.most_instances(pool.times)[pool.starts.config]
+        most = np.minimum(most, pool.starts.least + _enough(pool.starts))
+        found.append(dense(pool.starts, most.astype(np.int64)))
+    return found
 
 
 def _enough(starts: Starts) -> np.ndarray:
@@ -148,7 +170,8 @@ def network_load(demand: Demand, placement: Placement, table: PoolTable) -> np.n
     if placement.decode_apart and table.stages != "E":
         dtypes = [shape.kv_dtype for shape in table.times.shapes]
         sizes = {dtype: float(demand.mean(demand.kv_bytes(dtype))) for dtype in set(dtypes)}
-        cached = np.array([sizes[d] for d in dtypes])[table.columns.config]
+        copies = cache_copies(demand.model, table.times.machines.tp)[:, 0]
+        cached = (np.array([sizes[d] for d in dtypes]) * copies)[table.columns.config]
     sent = np.maximum(embeddings * ("D" not in table.stages or "P" in table.stages), cached)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(sent > 0, demand.rate_rps * sent / bandwidth, 0.0)

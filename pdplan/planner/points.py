@@ -87,7 +87,7 @@ class Reader:
         problems += [
             f"{name}: missing; {phase} needs it"
             for name in NEEDED.get(phase, ())
-            if name not in numbers
+            if not text[name]
         ]
         if phase == "serve" and ("rate" in numbers) == ("concurrency" in numbers):
             problems.append("serve needs either rate or concurrency")

@@ -18,7 +18,7 @@ from pdplan.stages.encode import TowerWork, tower_pass
 from pdplan.stages.llm import Pass, decode_pass, prefill_pass
 from pdplan.stages.machine import Machines, machines
 from pdplan.stages.memory import cache_bytes_per_sequence, device_memory
-from pdplan.stages.transfer import kv_bytes
+from pdplan.stages.transfer import cache_copies, kv_bytes
 
 PREDICT_OUTPUTS = (
     "latency_s", "compute_s", "memory_s", "network_s", "overhead_s", "memory_bytes_per_gpu",
@@ -156,7 +156,7 @@ def _transfer(model: ModelSpec, m: Machines, points: list[Point]) -> Column:
         raise PdplanError(message)
     size = np.empty((len(points), 1))
     for i, p in enumerate(points):
-        copies = _copies(model, p)
+        copies = float(cache_copies(model, p.shape.tp))
         kv = float(kv_bytes(model, p.shape.kv_dtype, p.number("isl"), 0.0))
         size[i] = p.number("bytes") if "bytes" in p.numbers else kv * copies
     moved = size / m.network_bytes_per_s
@@ -168,12 +168,6 @@ def _transfer(model: ModelSpec, m: Machines, points: list[Point]) -> Column:
         "network_s": moved[:, 0],
         "overhead_s": (m.network_latency_s + nothing[:, None])[:, 0],
     }
-
-
-def _copies(model: ModelSpec, point: Point) -> float:
-    """Times that a cache is sent: KV heads are replicated when TP exceeds them."""
-    heads = [g.kv_heads for g in model.attention if g.kind in ("full", "window")]
-    return max(point.shape.tp / min(heads), 1.0) if heads else 1.0
 
 
 def _timed(passes: Pass) -> Column:

@@ -115,6 +115,8 @@ class Program:
             bandwidth, latency = table.network(np.arange(len(table)))
             inverse = np.where(bandwidth > 0, 1 / np.maximum(bandwidth, 1e-9), np.inf)
             parts += [inverse[:, None], latency[:, None]]
+            if "P" in table.stages:
+                parts.append(self.chain.cache_weight(table)[table.columns.config, None])
         return np.concatenate(parts, axis=1)
 
     def limits(self) -> dict[str, float]:

@@ -134,6 +134,9 @@ def _serve(model: ModelSpec, m: Machines, points: "list[Point]") -> dict[str, Fl
     rate = np.where(closed, _throughput(rows, requests), asked)
     loop, mixed = rows.loop(rate, requests), rows.at(rate)
     tpot = np.where(closed, loop.tpot_s, mixed.states.tpot_mean_s)
+    queued = np.maximum(requests / rate - loop.first_s - rows.steps * loop.tpot_s, 0.0)
+    waits = loop.wait.probability > 0
+    queue_tail = np.where(waits, queued / np.where(waits, loop.wait.probability, 1.0), 0.0)
     tpots = np.asarray(tpot_percentiles_s(mixed.states, mixed.step_s, LEVELS, 0.0))
     tpots = np.where(closed[:, None], tpot[:, None] + SCORES * loop.tpot_spread_s[:, None], tpots)
     admit = mixed.states.wait
@@ -141,13 +144,15 @@ def _serve(model: ModelSpec, m: Machines, points: "list[Point]") -> dict[str, Fl
     ttfts = _ttft(
         np.where(closed, loop.first_s, (mixed.prompt_s + rows.m.request_s)[:, 0]),
         np.where(closed, loop.wait.probability, wait.probability),
-        np.where(closed, loop.wait.tail_mean_s, wait.tail_mean_s),
+        np.where(closed, queue_tail, wait.tail_mean_s),
         np.where(closed, 0.0, admit.probability),
         np.where(closed, 0.0, admit.tail_mean_s),
     )
+    latency = ttfts[:, 0] + rows.steps * tpot
+    rate = np.where(closed, requests / latency, rate)  # the fixed point jumps with the batch
     nothing = np.full(len(points), np.nan)
     found = {
-        "latency_s": ttfts[:, 0] + rows.steps * tpot,
+        "latency_s": latency,
         **dict.fromkeys(("compute_s", "memory_s", "network_s", "overhead_s"), nothing),
         "ttft_mean_s": ttfts[:, 0],
         "tpot_mean_s": tpot,

@@ -117,7 +117,7 @@ def _request_pool(
 def _decode_pool(times: Times, columns: Columns, demand: Demand) -> PoolTable:
     """Pools that only decode: state-dependent processor sharing."""
     c, n, cap = columns.config, columns.instances, columns.max_batch
-    step = times.step_s[c]
+    step = times.step_s[c, : cap.max(initial=2)]
     states = decode_states(step, demand.rate_rps / n, demand.decode_steps, cap)
     none = np.zeros((len(columns), len(demand.prompt_tokens)))
     return PoolTable(
@@ -152,9 +152,10 @@ def _colocated_pool(
         rides=times.passes[c] * chunked,
         filled=filled[c],
     )
+    step = times.step_s[c, : cap.max(initial=2)]
     mixed = interleave(
         prompts,
-        times.step_s[c],
+        step,
         weight=demand.weight(),
         arrival_rps=demand.rate_rps / n,
         decode_steps=demand.decode_steps,
@@ -168,7 +169,7 @@ def _colocated_pool(
         n,
         demand.traffic.arrival_scv,
     )
-    full_step = _at(times.step_s[c], cap)
+    full_step = _at(step, cap)
     mean_work = demand.mean(prompts.added_s)
     decode_limit = 1 / (mean_work + demand.decode_steps * full_step / cap)
     prefill_limit = 1 / (mean_work + demand.mean(prompts.filled) * full_step)

@@ -69,8 +69,8 @@ def batched_queue(
     *Valid for* one shared queue. *Limits*: rho >= 1 gives endless waits; fill = 1 or
     added = alone is no batching.
     *Error* against a simulation of one to eight servers, fill 0.02 to 1, added / alone 0.05 to
-    0.8, rho 0.2 to 0.9, equal requests (`test_batching`): mean of wait plus pass 7 % on average
-    and 45 % at worst (deep batches of requests that add much, where passes vary most); its p90
+    0.8, rho 0.2 to 0.9, equal requests (`test_batching`): mean of wait plus pass 8 % on average
+    and 50 % at worst (deep batches of requests that add much, where passes vary most); its p90
     11 % on average and 55 % at worst, too low with many servers and very short requests; fill = 1
     within 1 % and 10 %.
     *Source*: mean-value argument for bulk service, Bailey, J. R. Stat. Soc. B 16 (1954) 80-87;

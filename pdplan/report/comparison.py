@@ -40,9 +40,9 @@ def percentile(found: Sequence[Alternative]) -> int:
 
 
 def comparison(found: Sequence[Alternative]) -> Grid:
-    """One row a placement, cheapest first, the impossible ones last."""
+    """One row a placement, cheapest first, of equals the fewest pools; the impossible ones last."""
     at = percentile(found)
-    order = sorted(found, key=lambda a: (a.objective is None, a.objective or 0.0, a.placement))
+    order = sorted(found, key=_worth)
     best = next((a.objective for a in order if a.objective is not None), None)
     colocated = _cheapest(order, lambda name: "-" not in name)
     apart = _cheapest(order, lambda name: name in APART)
@@ -65,6 +65,11 @@ def comparison(found: Sequence[Alternative]) -> Grid:
         for i, other in enumerate(order)
     )
     return Grid(columns, rows, title="Placements")
+
+
+def _worth(other: Alternative) -> tuple[bool, float, int, str]:
+    known = other.objective is not None
+    return not known, round(other.objective or 0.0, 9), other.placement.count("-"), other.placement
 
 
 def _cheapest(order: Sequence[Alternative], wanted: object) -> float | None:

@@ -102,8 +102,6 @@ class RoleSpec(Spec):
     weight_dtypes: Dtypes = ()
     kv_dtypes: CacheDtypes = ()
     max_batch: Counts = ()
-    schedulers: Schedulers = ()
-    chunk_tokens: Counts = ()
 
 
 class SearchSpec(Spec):

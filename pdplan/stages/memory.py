@@ -12,7 +12,7 @@ from pdplan.stages.llm import ACTIVATION_BYTES, cache_shard
 from pdplan.stages.machine import Machines
 
 CERTAINTY = 2.33
-"""Standard deviations of cache use kept free: 99 % of the time nothing is pre-empted."""
+"""Standard deviations of cache use kept free: 99 % of the time nothing is preempted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

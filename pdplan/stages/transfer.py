@@ -56,6 +56,15 @@ def kv_bytes(
     return np.asarray(size)
 
 
+def cache_copies(model: ModelSpec, tp: ArrayLike) -> Floats:
+    """Times that a cache is sent: KV heads are replicated when TP exceeds their number.
+
+    Source: Mooncake's vLLM connector sends every rank's heads (vllm-v1-pd-performance).
+    """
+    heads = [group.kv_heads for group in model.attention if group.kind in ("full", "window")]
+    return np.maximum(np.asarray(tp, float) / min(heads, default=np.inf), 1.0)
+
+
 def embedding_bytes(model: ModelSpec, media_tokens: ArrayLike, cross_tokens: ArrayLike) -> Floats:
     """Media embeddings of one request in 16 bits [S]."""
     encoder = model.vision or model.audio

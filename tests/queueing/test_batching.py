@@ -64,7 +64,7 @@ def test_stated_error_against_simulation():
         ninetieth = float(queue.wait.quantile_s(0.9) + queue.pass_s)
         means.append(abs(mean / sojourns.mean() - 1))
         ninetieths.append(abs(ninetieth / np.quantile(sojourns, 0.9) - 1))
-    assert np.mean(means) < 0.08
-    assert max(means) < 0.46
+    assert np.mean(means) < 0.09
+    assert max(means) < 0.5
     assert np.mean(ninetieths) < 0.125
     assert max(ninetieths) < 0.56
