@@ -19,7 +19,7 @@ from pdplan.pools.demand import demand
 from pdplan.pools.load import Discipline
 from pdplan.pools.times import stage_times
 from pdplan.specs.plan_file import PlanSpec, PoolSpec
-from pdplan.specs.write import workload_text
+from pdplan.specs.write import rate_text, workload_text
 from pdplan.stages.machine import Shape
 
 
@@ -60,7 +60,7 @@ def max_rate(spec: PlanSpec) -> Plan:
 def at_rate(fleet: Fleet, rate_rps: float) -> Fleet:
     """Give the same fleet another rate."""
     traffic = replace(fleet.demand.traffic, rate_rps=rate_rps)
-    workload = dict(fleet.workload) | {"rate": f"{rate_rps!r} req/s"}
+    workload = dict(fleet.workload) | {"rate": rate_text(rate_rps)}
     return replace(fleet, demand=replace(fleet.demand, traffic=traffic), workload=workload)
 
 

@@ -38,6 +38,8 @@ class Placed:
     pools: tuple[Selected, ...]
     columns: int
     cuts: int
+    programs: int
+    """Integer programs solved."""
     empty: str | None = None
     """Stages of the pool that has no candidate at all."""
 
@@ -57,7 +59,7 @@ def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
     pools = [context.candidates(stages, variant) for stages in placement.pools]
     for stages, pool in zip(placement.pools, pools, strict=True):
         if not pool.starts.config.size:
-            return Placed(placement, variant, None, None, (), 0, 0, empty=stages)
+            return Placed(placement, variant, None, None, (), 0, 0, 0, empty=stages)
     first = [context.ladder(stages, variant) for stages in placement.pools]
     program, choice = _solve(context, placement, variant, first)
     if choice.columns is None:
@@ -71,11 +73,12 @@ def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
             loaded(p.times, c, context.demand, discipline, context.goals)
             for p, c in zip(pools, second, strict=True)
         ]
-        program, better = _solve(context, placement, variant, tables, known)
-        choice = better if better.columns is not None or choice.columns is None else choice
+        counted, better = _solve(context, placement, variant, tables, known)
+        if better.columns is not None:  # else the ladder tells best what stands in the way
+            program, choice = counted, better
     return Placed(
         placement, variant, program, choice, _selected(program, choice.columns or ()),
-        choice.considered, choice.cuts,
+        choice.considered, choice.cuts, choice.programs,
     )  # fmt: skip
 
 

@@ -55,12 +55,13 @@ class _Rows:
         self.gpus = (m.tp * m.dp * m.pp)[:, 0]
         isl, chunk = self.isl[:, None], defaults.chunk_tokens
         prefix = np.array([p.number("prefix") for p in points])[:, None]
-        whole = prefill_pass(model, m, new_tokens=isl, prefix_tokens=prefix).total_s
-        empty = prefill_pass(model, m, new_tokens=1.0).total_s
+        whole = prefill_pass(model, m, new_tokens=isl, prefix_tokens=prefix)
+        empty = prefill_pass(model, m, new_tokens=1.0)
         passes = np.ceil(isl / chunk)
-        alone = whole + (passes - 1) * empty
+        alone = whole.total_s + (passes - 1) * empty.total_s
         lost = model.layers * np.maximum(m.prefill_layer_s - m.decode_layer_s, 0.0)
-        added = np.maximum(whole - empty, 0.0) + passes * lost
+        arithmetic = whole.compute_s - empty.compute_s
+        added = np.maximum(whole.total_s - empty.total_s, arithmetic) + passes * lost
         self.prompts = PromptWork(alone, added, np.zeros_like(alone), passes, isl / chunk)
         context = prefix + isl + self.osl[:, None] / 2
         concurrency = np.array([p.number("concurrency") for p in points])

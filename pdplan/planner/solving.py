@@ -96,7 +96,7 @@ def _without_encode(placement: Placement) -> str:
 def _report(placed: list[Placed], seconds: float) -> SolverReport:
     proven = all(p.choice is None or p.choice.status != "feasible" for p in placed)
     return SolverReport(
-        name="HiGHS",
+        name="HiGHS" if any(p.programs for p in placed) else "bounds alone",
         status="optimal" if proven else "feasible",
         seconds=round(seconds, 6),
         columns=sum(p.columns for p in placed),

@@ -56,20 +56,24 @@ class Occupancy:
 def occupancy(times: Times, demand: Demand) -> Occupancy:
     """Work out how requests occupy E, P and EP instances.
 
-    Prompts that fit together into the token budget share the fixed part of a pass (weights read
-    once, launches, host); encoding is one request at a time. Pipeline stages overlap requests:
-    each delays by the whole traversal and occupies by the slowest stage, 1 / pp of it.
+    Prompts that fit together into the token budget share a pass: what one more adds is set so
+    that a full pass takes what physics gives it. Encoding is one request at a time. Pipeline
+    stages overlap requests: each delays by the whole traversal and occupies by the slowest stage,
+    1 / pp of it.
     """
     only_media = times.stages == "E"
-    alone = (times.encode_s + times.prefill_s) / times.machines.pp
+    pp = times.machines.pp
+    alone = (times.encode_s + times.prefill_s) / pp
     mean = demand.mean(alone, of_media=only_media)
-    shared = demand.mean(np.minimum(times.fixed_s * times.passes, times.prefill_s))
+    full = demand.mean((times.encode_s + times.full_s) / pp, of_media=only_media)
     fill = demand.mean(np.minimum(demand.prompt_tokens / times.chunk_tokens, 1.0))
-    batches = shared > 0
+    most = np.where("P" in times.stages, 1 / np.clip(fill, 1e-9, 1.0), 1.0) + np.zeros_like(mean)
+    shared = most > 1 + 1e-9
+    added = (most * full - mean) / np.where(shared, most - 1, 1.0)
     return Occupancy(
         alone_s=mean,
-        added_s=mean - shared / times.machines.pp[:, 0],
-        fill=np.where(batches, fill, 1.0),
+        added_s=np.where(shared, np.clip(added, 0.0, mean), mean),
+        fill=1 / most,
         alone_scv=demand.scv(alone, of_media=only_media),
     )
 

@@ -44,8 +44,8 @@ class Times:
     """What a prompt adds to steps that run anyway [C, S]."""
     passes: Floats
     """Steps a prompt's chunks ride on [C, S]."""
-    fixed_s: Floats
-    """Part of a prefill pass that prompts share when they ride in one [C, 1]."""
+    full_s: Floats
+    """A prompt's share of a pass filled with prompts like it [C, S]."""
     step_s: Floats
     """Decode step at batch 1..N [C, N]; never falling."""
 
@@ -73,14 +73,13 @@ def stage_times(
     m = machines(shapes, hardware, engine)
     model, size, count = demand.model, len(demand.prompt_tokens), len(shapes)
     chunk = chunk_tokens or engine.defaults.chunk_tokens
-    encode = host = prefill = marginal = passes = np.zeros((count, size))
-    fixed = np.zeros((count, 1))
+    encode = host = prefill = marginal = passes = full = np.zeros((count, size))
     step = np.zeros((count, 0))
     if "E" in stages and demand.media.any:
         times = encode_times(model, m, demand.media)
         encode, host = times.device_s, times.host_s
     if "P" in stages:
-        prefill, marginal, passes, fixed = _prefill(demand, m, chunk)
+        prefill, marginal, passes, full = _prefill(demand, m, chunk)
     if "D" in stages:
         step = _steps(demand, m, largest_batch)
     longest = float(chunk) if "P" in stages else 0.0
@@ -106,26 +105,33 @@ def stage_times(
         prefill_s=prefill,
         marginal_s=marginal,
         passes=passes,
-        fixed_s=fixed,
+        full_s=full,
         step_s=step,
     )
 
 
 def _prefill(demand: Demand, m: Machines, chunk: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Prompts alone, on top of running steps, in how many chunks [C, S]; an empty pass [C, 1]."""
+    """Prompts alone, on top of running steps, in how many chunks, in full passes, each [C, S]."""
     distinct, where = np.unique(
         np.column_stack([demand.prompt_tokens, demand.media.cross_tokens]), axis=0,
         return_inverse=True,
     )  # fmt: skip
     tokens, cross = distinct[:, 0], distinct[:, 1]
-    whole = prefill_pass(demand.model, m, new_tokens=tokens, cross_tokens=cross).total_s
-    empty = prefill_pass(demand.model, m, new_tokens=1.0).total_s
+    model = demand.model
+    whole = prefill_pass(model, m, new_tokens=tokens, cross_tokens=cross)
+    empty = prefill_pass(model, m, new_tokens=1.0)
     passes = np.ceil(tokens / chunk)
-    alone = whole + (passes - 1) * empty
-    graph_lost = demand.model.layers * np.maximum(m.prefill_layer_s - m.decode_layer_s, 0.0)
-    riding = np.maximum(whole - empty, 0.0) + passes * graph_lost
-    spread = np.ones_like(alone)
-    return alone[:, where], riding[:, where], (passes * spread)[:, where], empty
+    alone = whole.total_s + (passes - 1) * empty.total_s
+    graph_lost = model.layers * np.maximum(m.prefill_layer_s - m.decode_layer_s, 0.0)
+    arithmetic = whole.compute_s - empty.compute_s
+    riding = np.maximum(whole.total_s - empty.total_s, arithmetic) + passes * graph_lost
+    together = np.maximum(chunk / tokens, 1.0)
+    full = prefill_pass(model, m, new_tokens=tokens, sequences=together, cross_tokens=cross).total_s
+    full = np.where(together > 1, full / together, alone)
+    shape = alone.shape
+    found = (np.broadcast_to(x, shape)[:, where] for x in (alone, riding, passes, full))
+    first, second, third, fourth = found
+    return first, second, third, fourth
 
 
 def _steps(demand: Demand, m: Machines, largest_batch: int) -> Floats:

@@ -45,7 +45,7 @@ def objective_words(target: Target) -> str:
 def _answer(plan: Plan) -> str:
     if plan.status == "infeasible":
         return "No feasible plan"
-    bill = [f"{plan.gpus} GPUs"]
+    bill = [f"{plan.gpus} GPU" + ("" if plan.gpus == 1 else "s")]
     if plan.cost_usd_per_hour is not None:
         bill.append(f"${dollars(plan.cost_usd_per_hour)}/h")
     system = f" [{plan.system}]" if plan.system else ""

@@ -70,10 +70,11 @@ def duration(value: float) -> str:
 def dollars(value: float) -> str:
     """Write money to the cent, and to three digits below a dollar.
 
-    >>> dollars(59.8), dollars(1234.5), dollars(0.0312)
-    ('59.80', '1,234.50', '0.0312')
+    >>> dollars(59.8), dollars(1234.5), dollars(0.0312), dollars(0.4)
+    ('59.80', '1,234.50', '0.0312', '0.40')
     """
-    return f"{value:,.2f}" if abs(value) >= 1 or value == 0 else significant(value)
+    cents = f"{value:,.2f}"
+    return cents if abs(value) >= 1 else max(cents, significant(value), key=len)
 
 
 def percent(share: float) -> str:

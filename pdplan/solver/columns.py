@@ -112,6 +112,7 @@ class Choice:
     considered : columns given, before any pruning.
     cuts : cuts derived from rejected choices.
     binding : limits and bounds without slack, and ``accept`` if a cheaper choice failed the test.
+    programs : integer programs solved; none where bounds alone left a single choice.
     violated : if infeasible, pools without columns and conditions that no choice meets even alone;
         may be empty (then conditions conflict: see ``diagnose``).
     """
@@ -125,6 +126,7 @@ class Choice:
     cuts: int
     binding: tuple[str, ...] = ()
     violated: tuple[str, ...] = ()
+    programs: int = 0
 
 
 Pools: TypeAlias = Sequence[Pool]

@@ -31,6 +31,8 @@ class Search:
     tiebreak: float = math.inf
     cuts: list[Cut] = field(default_factory=list)
     rejected_cost: float = math.inf
+    programs: int = 0
+    """Integer programs solved."""
 
     def offer(self, problem: Problem, choice: Sequence[int]) -> None:
         """Take an accepted choice unless it is worse than the best."""

@@ -54,7 +54,8 @@ def choose(
             return _answer(search, math.inf)
         if not complete:
             return _answer(search, _prove(problem, search, max_rounds))
-        if sum(problem.shape) <= CHECK_COLUMNS and len(search.cuts) <= CHECK_CUTS:
+        small = sum(problem.shape) <= CHECK_COLUMNS and len(search.cuts) <= CHECK_CUTS
+        if small and problem.combinations > 1:  # one choice left is its own proof
             _lower_bound(problem, search, CHECK_ROUNDS)
         return _answer(search, search.cost)
     return _answer(search, math.inf)
@@ -85,6 +86,7 @@ def _lower_bound(problem: Problem, search: Search, max_rounds: int) -> float:
     rounds = 0
     while rounds < max_rounds or search.best is None:
         rounds += 1
+        search.programs += 1
         found = program.solve(problem, search.cuts)
         if found is None:
             return search.cost
@@ -135,7 +137,15 @@ def _answer(search: Search, bound: float) -> Choice:
     if search.best is None:
         violated = _violated(search.whole)
         return Choice(
-            "infeasible", None, math.inf, math.inf, 0.0, considered, cuts, violated=violated
+            "infeasible",
+            None,
+            math.inf,
+            math.inf,
+            0.0,
+            considered,
+            cuts,
+            violated=violated,
+            programs=search.programs,
         )
     optimal = not less(bound, search.cost)
     if optimal:
@@ -158,6 +168,7 @@ def _answer(search: Search, bound: float) -> Choice:
         considered,
         cuts,
         binding=tuple(binding),
+        programs=search.programs,
     )
 
 

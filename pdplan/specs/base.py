@@ -18,7 +18,9 @@ class Spec(BaseModel):
 
 
 def _quantity(dimension: str) -> BeforeValidator:
-    return BeforeValidator(lambda value: parse_quantity(value, dimension))
+    return BeforeValidator(
+        lambda value: parse_quantity(value, dimension), json_schema_input_type=str
+    )
 
 
 Bytes = Annotated[float, _quantity("bytes")]

@@ -22,7 +22,7 @@ def workload_text(
     workload: WorkloadSpec, name: str, traffic: "Traffic", folder: Path
 ) -> dict[str, Any]:
     """Write a workload with its rate and the percentiles that hold for each class."""
-    found: dict[str, Any] = {"name": name, "rate": f"{traffic.rate_rps!r} req/s"}
+    found: dict[str, Any] = {"name": name, "rate": rate_text(traffic.rate_rps)}
     if workload.arrival_scv != 1.0:
         found["arrival_scv"] = workload.arrival_scv
     objectives = {kind.name: kind for kind in traffic.classes}
@@ -35,6 +35,19 @@ def workload_text(
         for kind in workload.kinds()
     ]
     return found
+
+
+def rate_text(rate_rps: float) -> str:
+    """Write a rate so that it reads back to the last digit.
+
+    >>> rate_text(20.0), rate_text(0.1)
+    ('20 req/s', '0.1 req/s')
+    """
+    return f"{_exact(rate_rps)} req/s"
+
+
+def _exact(value: float) -> str:
+    return repr(float(value)).removesuffix(".0")
 
 
 def _requests(kind: ClassSpec, percentiles: tuple[int, ...], folder: Path) -> dict[str, Any]:
@@ -56,7 +69,7 @@ def _requests(kind: ClassSpec, percentiles: tuple[int, ...], folder: Path) -> di
         }
     for name, value in (("ttft", kind.ttft), ("tpot", kind.tpot)):
         if value is not None:
-            found[name] = f"{value!r} s"
+            found[name] = f"{_exact(value)} s"
     found["percentile"] = list(percentiles)
     return found
 

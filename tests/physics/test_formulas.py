@@ -29,7 +29,7 @@ CASES = {
 def test_an_array_is_its_elements(name):
     together = CASES[name](SIZES)
     alone = [float(CASES[name](x)) for x in SIZES]
-    assert together.tolist() == alone
+    np.testing.assert_array_max_ulp(together, np.array(alone), maxulp=2)  # SIMD pow rounds apart
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6), st.floats(1, 50))
@@ -61,13 +61,16 @@ def test_causal_pairs_without_tokens_or_window():
 @pytest.mark.parametrize("skew", [0.0, 0.5, 1.2])
 def test_experts_limits(skew):
     experts, topk = 128, 8
-    tokens = np.array([0.0, 1.0, 2.0, 16.0, 1e7])
+    tokens = np.array([1.0, 2.0, 16.0, 1e7])
     touched = expected_experts(tokens, experts, topk, skew)
-    assert touched[0] == 0.0
-    assert touched[1] == pytest.approx(topk)  # one token touches its own experts only
+    assert touched[0] == pytest.approx(topk)  # one token touches its own experts only
     assert touched[-1] == pytest.approx(experts, rel=1e-3)
     assert (np.diff(touched) > 0).all()
     assert (touched <= np.minimum(tokens * topk, experts) + 1e-9).all()
+
+
+def test_no_token_touches_no_expert():
+    assert float(expected_experts(0.0, 128, 8, 0.5)) == 0.0
 
 
 def test_skewed_routing_touches_fewer_experts():
