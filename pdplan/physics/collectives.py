@@ -41,13 +41,3 @@ def exchange_s(
     n = np.asarray(ranks, float)
     moved = (n - 1) / n * np.asarray(size_bytes, float)
     return np.where(n > 1, latency_s + moved / bytes_per_s, 0.0)
-
-
-def point_to_point_s(size_bytes: ArrayLike, latency_s: ArrayLike, bytes_per_s: ArrayLike) -> Floats:
-    """Time of one message: alpha + size / bandwidth.
-
-    >>> float(point_to_point_s(1e9, 1e-3, 100e9))
-    0.011
-    """
-    moving = np.asarray(size_bytes, float) / np.asarray(bytes_per_s, float)
-    return np.asarray(np.asarray(latency_s, float) + moving)

@@ -30,7 +30,7 @@ def expected_experts(tokens: ArrayLike, experts: int, topk: int, skew: float) ->
         chance[over] = 1.0
         chance[~over] *= (topk - over.sum()) / chance[~over].sum()
     count = np.asarray(tokens, float)[..., None]
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         log_miss = np.log1p(-np.minimum(chance, 1.0))
-    touched: Floats = -np.expm1(np.where(count > 0, count * log_miss, 0.0)).sum(-1)
+        touched: Floats = -np.expm1(np.where(count > 0, count * log_miss, 0.0)).sum(-1)
     return np.minimum(touched, experts)

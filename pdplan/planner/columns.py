@@ -51,15 +51,16 @@ def least_instances(
 def _batch_limits(
     times: Times, goals: tuple[Goal, ...], usable: Ints, batches: tuple[int, ...]
 ) -> tuple[Ints, Ints]:
-    """Batch limits of each candidate: as asked, or the cache's, TPOT's and one between."""
+    """Batch limits of each candidate: as asked, if they fit, or the cache's, TPOT's and a third."""
     largest = times.step_s.shape[1]
     fits = np.minimum(np.floor(times.resident[usable]), largest).astype(np.int64)
     if batches:
         asked = np.array(sorted(set(batches)), np.int64)
-        config = np.repeat(usable, len(asked))
-        cap = np.tile(asked, len(usable))
-        keep = cap <= np.repeat(fits, len(asked))
-        return config[keep], cap[keep]
+        pairs = _distinct(
+            np.repeat(usable, len(asked)),
+            np.minimum(np.tile(asked, len(usable)), np.repeat(fits, len(asked))),
+        )
+        return pairs[:, 0], pairs[:, 1]
     limits = [fits]
     _, tpot = tpot_goals(goals)
     if tpot.size:

@@ -101,7 +101,7 @@ class Context:
             self.hardware,
             self.scenario.engine,
             self.demand,
-            largest_batch=max(largest, 2),  # percentiles interpolate between two batches
+            largest_batch=largest,
             chunk_tokens=variant.chunk_tokens,
         )
 

@@ -1,5 +1,6 @@
 """Why there is no plan: what binds, how near the best try came, and what would help."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ from pdplan.plan import Infeasible
 from pdplan.planner.context import Candidates, Context
 from pdplan.planner.goals import tpot_goals
 from pdplan.planner.place import Placed, place
-from pdplan.planner.program import Program
+from pdplan.planner.program import OVER_BUDGET, Program
 from pdplan.solver import Relaxation
 from pdplan.stages.machine import Shape
 from pdplan.units import format_seconds, format_si
@@ -30,6 +31,9 @@ def reason(context: Context, placed: Placed) -> str:
     for name in placed.choice.violated if placed.choice else ():
         if name in placed.placement.pools:
             return f"no candidate left for its {name} pool: the network cannot carry the transfers"
+        if name == OVER_BUDGET and placed.choice:
+            budget = context.scenario.limits.budget_usd_per_hour
+            return f"budget of {placed.choice.objective:.2f} instead of {budget:g}, in whole nodes"
     near = nearest(placed.program)
     if near is not None:
         return near
@@ -133,6 +137,12 @@ def _relaxations(context: Context, placed: list[Placed]) -> Iterator[Option]:
     for p in placed:
         if p.program is None:
             continue
+        budget = context.scenario.limits.budget_usd_per_hour
+        if p.choice is not None and OVER_BUDGET in p.choice.violated and budget:
+            cost, name = p.choice.objective, p.placement.text
+            text = f"{reason(context, p)}: {_worth_of(context, name, cost)}"
+            yield cost / budget, cost, "budget", text, name
+            continue
         for r in p.program.diagnose().relaxations:
             if r.limit is not None and r.needed is not None:
                 name = NAMES.get(r.name, r.name)
@@ -153,7 +163,9 @@ def _looser(context: Context, placed: list[Placed], metrics: tuple[str, ...]) ->
     """The least factor on latency objectives, of those tried, at which a plan exists."""
     for factor in LOOSER:
         goals = tuple(
-            replace(goal, limit_s=goal.limit_s * factor) if goal.metric in metrics else goal
+            replace(goal, limit_s=_rounded_up(goal.limit_s * factor))
+            if goal.metric in metrics
+            else goal
             for goal in context.goals
         )
         relaxed = Context(context.scenario, context.demand, goals, context.hardware)
@@ -167,6 +179,17 @@ def _looser(context: Context, placed: list[Placed], metrics: tuple[str, ...]) ->
             text = f"{' and '.join(parts)} (x {factor:g}): {_worth(context, best)}"
             yield factor, best.objective, " and ".join(metrics), text, best.placement.text
             return
+
+
+def _rounded_up(seconds: float) -> float:
+    """Round up to the three digits that are printed, so that taking the text literally works.
+
+    >>> _rounded_up(0.5625)
+    0.563
+    """
+    digits = 2 - math.floor(math.log10(seconds))
+    scale = 10.0**digits
+    return math.ceil(round(seconds * scale, 6)) / scale
 
 
 def _worth(context: Context, placed: Placed) -> str:

@@ -85,9 +85,7 @@ class Reader:
         problems += [f"{name}: missing" for name in ("model", "hardware") if not text[name]]
         numbers = _numbers(text, problems)
         problems += [
-            f"{name}: missing; {phase} needs it"
-            for name in NEEDED.get(phase, ())
-            if not text[name]
+            f"{name}: missing; {phase} needs it" for name in NEEDED.get(phase, ()) if not text[name]
         ]
         if phase == "serve" and ("rate" in numbers) == ("concurrency" in numbers):
             problems.append("serve needs either rate or concurrency")

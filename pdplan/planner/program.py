@@ -1,6 +1,6 @@
 """One placement as an integer program: columns in, the proven-best choice out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pdplan.solver.diagnosis import Diagnosis
 
 KV_CODES = ("bf16", "fp16", "fp8", "int8")
+OVER_BUDGET = "whole nodes over budget"
+"""Violated by the cheapest plan where nodes are paid whole; its objective says what they cost."""
 EXACT = 1e-9
 """Slack in comparing an attainment with its level."""
 
@@ -32,7 +34,7 @@ class Program:
 
     def choose(self, incumbent: tuple[int, ...] | None = None) -> Choice:
         """Find the column of each pool that serves the scenario's objective best."""
-        return choose(
+        choice = choose(
             self.pools(),
             limits=self.limits(),
             bounds=self.bounds(),
@@ -40,6 +42,18 @@ class Program:
             rentals=self.rentals(),
             incumbent=incumbent,
         )
+        budget = self.scenario.limits.budget_usd_per_hour
+        if (
+            self._pays_whole_nodes
+            and budget is not None
+            and choice.objective > budget * (1 + EXACT)
+        ):
+            return replace(choice, status="infeasible", columns=None, violated=(OVER_BUDGET,))
+        return choice
+
+    @property
+    def _pays_whole_nodes(self) -> bool:
+        return self.scenario.limits.whole_nodes and self._goal == "cost"
 
     def diagnose(self) -> "Diagnosis":
         """Say what stands in the way."""
@@ -116,7 +130,9 @@ class Program:
             inverse = np.where(bandwidth > 0, 1 / np.maximum(bandwidth, 1e-9), np.inf)
             parts += [inverse[:, None], latency[:, None]]
             if "P" in table.stages:
-                parts.append(self.chain.cache_weight(table)[table.columns.config, None])
+                config = table.columns.config
+                parts.append(self.chain.cache_weight(table)[config, None])
+                parts.append(1 - table.times.machines.network_layerwise[config])
         return np.concatenate(parts, axis=1)
 
     def limits(self) -> dict[str, float]:
@@ -125,7 +141,7 @@ class Program:
         bounds = self.scenario.limits
         for name, value in (
             ("gpus", bounds.max_gpus),
-            ("usd_per_hour", bounds.budget_usd_per_hour),
+            ("usd_per_hour", None if self._pays_whole_nodes else bounds.budget_usd_per_hour),
             ("power_w", bounds.power_w),
         ):
             if value is not None:

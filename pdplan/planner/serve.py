@@ -16,9 +16,10 @@ from pdplan.pools.interleave import Interleaved, PromptWork, interleave
 from pdplan.queueing import Wait, gigc_wait_allen_cunneen, sojourn_mean_s, sojourn_quantile_s
 from pdplan.queueing import tpot_quantile_s as tpot_percentiles_s
 from pdplan.specs.model import ModelSpec
-from pdplan.stages.llm import decode_pass, prefill_pass
+from pdplan.stages.llm import decode_pass
 from pdplan.stages.machine import Machines
 from pdplan.stages.memory import cache_bytes_per_sequence, device_memory
+from pdplan.stages.prompt import prompt_times
 
 if TYPE_CHECKING:
     from pdplan.planner.points import Point
@@ -55,14 +56,14 @@ class _Rows:
         self.gpus = (m.tp * m.dp * m.pp)[:, 0]
         isl, chunk = self.isl[:, None], defaults.chunk_tokens
         prefix = np.array([p.number("prefix") for p in points])[:, None]
-        whole = prefill_pass(model, m, new_tokens=isl, prefix_tokens=prefix)
-        empty = prefill_pass(model, m, new_tokens=1.0)
-        passes = np.ceil(isl / chunk)
-        alone = whole.total_s + (passes - 1) * empty.total_s
-        lost = model.layers * np.maximum(m.prefill_layer_s - m.decode_layer_s, 0.0)
-        arithmetic = whole.compute_s - empty.compute_s
-        added = np.maximum(whole.total_s - empty.total_s, arithmetic) + passes * lost
-        self.prompts = PromptWork(alone, added, np.zeros_like(alone), passes, isl / chunk)
+        times = prompt_times(model, m, tokens=isl, chunk_tokens=chunk, prefix_tokens=prefix)
+        self.prompts = PromptWork(
+            alone_s=times.alone_s,
+            added_s=times.riding_s,
+            encode_s=np.zeros_like(isl),
+            rides=times.passes,
+            filled=isl / chunk,
+        )
         context = prefix + isl + self.osl[:, None] / 2
         concurrency = np.array([p.number("concurrency") for p in points])
         largest = int(max(defaults.max_batch, concurrency.max(initial=0)))
@@ -86,26 +87,37 @@ class _Rows:
             cap=self.cap,
         )
 
+    def capacity_rps(self) -> Floats:
+        """Rate at which an instance saturates, by its decoding or by its prompts [R]."""
+        full = np.take_along_axis(self.step_s, self.cap[:, None] - 1, axis=1)[:, 0]
+        added, filled = self.prompts.added_s[:, 0], self.prompts.filled[:, 0]
+        decoding = added + self.steps * full / self.cap
+        return np.asarray(1 / np.maximum(decoding, added + filled * full))
+
     def loop(self, rate: Floats, requests: Floats) -> "_Loop":
-        """State of a closed loop of so many requests at a throughput [R]."""
+        """State of a closed loop of so many requests at a throughput [R].
+
+        A request meets the prompts and steps of the others, never its own.
+        """
         added = self.prompts.added_s[:, 0]
-        busy = np.minimum(rate * added, 0.999)
+        others = rate * (requests - 1) / np.maximum(requests, 1)
+        busy = np.minimum(others * added, 0.999)
         need = rate * self.steps / (1 - busy)
         batch = np.arange(1, self.step_s.shape[1] + 1)
         enough = need[:, None] * self.step_s <= batch
         n = np.where(enough.any(1), enough.argmax(1), self.step_s.shape[1] - 1)
         n = np.minimum(n, self.cap - 1)
         step = np.take_along_axis(self.step_s, n[:, None], axis=1)[:, 0]
-        running = np.minimum(need * self.step_s[:, 0], 1.0) * step
+        decoding = others * self.steps / (1 - busy)
+        running = np.minimum(decoding * self.step_s[:, 0], 1.0) * step
         prompt = np.maximum(
             self.prompts.alone_s, self.prompts.rides * running[:, None] + self.prompts.added_s
         )[:, 0]
         taken = added + self.prompts.filled[:, 0] * running
-        others = rate * (requests - 1) / np.maximum(requests, 1)
         wait = gigc_wait_allen_cunneen(others, taken, 0.0, 1)
         tail = np.minimum(wait.tail_mean_s, requests * taken)
         pace = step / (1 - busy)
-        interruptions = rate * self.steps * pace
+        interruptions = others * self.steps * pace
         spread = np.sqrt(interruptions) * added / self.steps
         first = prompt + running / 2 + self.m.request_s[:, 0]
         return _Loop(pace, first, Wait(wait.probability, tail), spread)
@@ -132,9 +144,12 @@ def _serve(model: ModelSpec, m: Machines, points: "list[Point]") -> dict[str, Fl
     requests = np.array([p.number("concurrency", np.nan) for p in points])
     closed = np.isfinite(requests)
     requests = np.where(closed, requests, 1.0)
-    rate = np.where(closed, _throughput(rows, requests), asked)
+    capacity = rows.capacity_rps()
+    overloaded = ~closed & (asked >= capacity)
+    rate = np.where(closed, _throughput(rows, requests), np.where(overloaded, capacity, asked))
     loop, mixed = rows.loop(rate, requests), rows.at(rate)
     tpot = np.where(closed, loop.tpot_s, mixed.states.tpot_mean_s)
+    tpot = np.where(overloaded, np.inf, tpot)
     queued = np.maximum(requests / rate - loop.first_s - rows.steps * loop.tpot_s, 0.0)
     waits = loop.wait.probability > 0
     queue_tail = np.where(waits, queued / np.where(waits, loop.wait.probability, 1.0), 0.0)
@@ -149,6 +164,7 @@ def _serve(model: ModelSpec, m: Machines, points: "list[Point]") -> dict[str, Fl
         np.where(closed, 0.0, admit.probability),
         np.where(closed, 0.0, admit.tail_mean_s),
     )
+    ttfts[overloaded] = tpots[overloaded] = np.inf
     latency = ttfts[:, 0] + rows.steps * tpot
     rate = np.where(closed, requests / latency, rate)  # the fixed point jumps with the batch
     nothing = np.full(len(points), np.nan)

@@ -66,8 +66,9 @@ def occupancy(times: Times, demand: Demand) -> Occupancy:
     alone = (times.encode_s + times.prefill_s) / pp
     mean = demand.mean(alone, of_media=only_media)
     full = demand.mean((times.encode_s + times.full_s) / pp, of_media=only_media)
-    fill = demand.mean(np.minimum(demand.prompt_tokens / times.chunk_tokens, 1.0))
-    most = np.where("P" in times.stages, 1 / np.clip(fill, 1e-9, 1.0), 1.0) + np.zeros_like(mean)
+    budget = times.chunk_tokens * times.machines.dp
+    fill = demand.mean(np.minimum(demand.prompt_tokens / budget, 1.0))
+    most = np.where("P" in times.stages, 1 / np.clip(fill, 1e-9, 1.0), 1.0)
     shared = most > 1 + 1e-9
     added = (most * full - mean) / np.where(shared, most - 1, 1.0)
     return Occupancy(
@@ -121,7 +122,7 @@ def _request_pool(
 def _decode_pool(times: Times, columns: Columns, demand: Demand) -> PoolTable:
     """Pools that only decode: state-dependent processor sharing."""
     c, n, cap = columns.config, columns.instances, columns.max_batch
-    step = times.step_s[c, : cap.max(initial=2)]
+    step = times.step_s[c, : cap.max(initial=1)]
     states = decode_states(step, demand.rate_rps / n, demand.decode_steps, cap)
     none = np.zeros((len(columns), len(demand.prompt_tokens)))
     return PoolTable(
@@ -156,7 +157,7 @@ def _colocated_pool(
         rides=times.passes[c] * chunked,
         filled=filled[c],
     )
-    step = times.step_s[c, : cap.max(initial=2)]
+    step = times.step_s[c, : cap.max(initial=1)]
     mixed = interleave(
         prompts,
         step,

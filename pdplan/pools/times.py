@@ -11,7 +11,7 @@ from pdplan.pools.demand import Demand
 from pdplan.specs.engine import EngineSpec
 from pdplan.specs.hardware import HardwareSpec
 from pdplan.stages.encode import encode_times
-from pdplan.stages.llm import decode_pass, prefill_pass
+from pdplan.stages.llm import decode_pass
 from pdplan.stages.machine import Machines, Shape, machines
 from pdplan.stages.memory import (
     DeviceMemory,
@@ -19,6 +19,7 @@ from pdplan.stages.memory import (
     device_memory,
     resident_sequences,
 )
+from pdplan.stages.prompt import PromptTimes, prompt_times
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,13 +74,14 @@ def stage_times(
     m = machines(shapes, hardware, engine)
     model, size, count = demand.model, len(demand.prompt_tokens), len(shapes)
     chunk = chunk_tokens or engine.defaults.chunk_tokens
-    encode = host = prefill = marginal = passes = full = np.zeros((count, size))
+    encode = host = nothing = np.zeros((count, size))
+    prompts = PromptTimes(nothing, nothing, nothing, nothing)
     step = np.zeros((count, 0))
     if "E" in stages and demand.media.any:
         times = encode_times(model, m, demand.media)
         encode, host = times.device_s, times.host_s
     if "P" in stages:
-        prefill, marginal, passes, full = _prefill(demand, m, chunk)
+        prompts = _prompts(demand, m, chunk)
     if "D" in stages:
         step = _steps(demand, m, largest_batch)
     longest = float(chunk) if "P" in stages else 0.0
@@ -102,36 +104,28 @@ def stage_times(
         longest_bytes=_longest(stages, demand, m),
         encode_s=encode,
         host_s=host,
-        prefill_s=prefill,
-        marginal_s=marginal,
-        passes=passes,
-        full_s=full,
+        prefill_s=prompts.alone_s,
+        marginal_s=prompts.riding_s,
+        passes=prompts.passes,
+        full_s=prompts.full_s,
         step_s=step,
     )
 
 
-def _prefill(demand: Demand, m: Machines, chunk: int) -> tuple[Floats, Floats, Floats, Floats]:
-    """Prompts alone, on top of running steps, in how many chunks, in full passes, each [C, S]."""
+def _prompts(demand: Demand, m: Machines, chunk: int) -> PromptTimes:
+    """Time each distinct prompt once; [C, S]."""
     distinct, where = np.unique(
         np.column_stack([demand.prompt_tokens, demand.media.cross_tokens]), axis=0,
         return_inverse=True,
     )  # fmt: skip
-    tokens, cross = distinct[:, 0], distinct[:, 1]
-    model = demand.model
-    whole = prefill_pass(model, m, new_tokens=tokens, cross_tokens=cross)
-    empty = prefill_pass(model, m, new_tokens=1.0)
-    passes = np.ceil(tokens / chunk)
-    alone = whole.total_s + (passes - 1) * empty.total_s
-    graph_lost = model.layers * np.maximum(m.prefill_layer_s - m.decode_layer_s, 0.0)
-    arithmetic = whole.compute_s - empty.compute_s
-    riding = np.maximum(whole.total_s - empty.total_s, arithmetic) + passes * graph_lost
-    together = np.maximum(chunk / tokens, 1.0)
-    full = prefill_pass(model, m, new_tokens=tokens, sequences=together, cross_tokens=cross).total_s
-    full = np.where(together > 1, full / together, alone)
-    shape = alone.shape
-    found = (np.broadcast_to(x, shape)[:, where] for x in (alone, riding, passes, full))
-    first, second, third, fourth = found
-    return first, second, third, fourth
+    times = prompt_times(
+        demand.model,
+        m,
+        tokens=distinct[:, 0],
+        chunk_tokens=chunk,
+        cross_tokens=distinct[:, 1],
+    )
+    return times.take(where.ravel())
 
 
 def _steps(demand: Demand, m: Machines, largest_batch: int) -> Floats:

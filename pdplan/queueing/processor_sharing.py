@@ -218,6 +218,8 @@ def _seen_quantiles(seen: FloatArray, values: FloatArray, levels: FloatArray) ->
     The ramp is as wide as the lighter neighbour, so a rarely seen batch leaves the rest alone.
     """
     last = seen.shape[-1] - 1
+    if last == 0:
+        return np.repeat(values, levels.size, axis=-1)
     edge = np.cumsum(seen, axis=-1)
     half = np.minimum(seen[..., :-1], seen[..., 1:]) / 2
     begins = edge[..., :-1] + half

@@ -107,6 +107,8 @@ class _Builder(Lookup):
         engine = self.named(("engine",), spec.engine, load_engine)
         hardware = [self.hardware(i, use, spec) for i, use in enumerate(spec.hardware)]
         self.roles(spec)
+        if spec.whole_nodes and spec.limits.budget is not None and spec.objective != "cost":
+            self.wrong(("whole_nodes",), "with a budget needs the cost objective")
         if model is not None:
             self.shapes(spec, model)
         asked = self.attempt(lambda: self.workload(spec))

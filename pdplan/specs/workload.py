@@ -166,7 +166,7 @@ class WorkloadSpec(Requests):
                 item.model_copy(update={"share": item.share / total}) for item in self.classes
             )
         fields = {key: getattr(self, key) for key in Requests.model_fields}
-        return (ClassSpec.model_construct(name=self.name or "all", share=1.0, **fields),)
+        return (ClassSpec.model_construct(name="all", share=1.0, **fields),)
 
     def replace(
         self,

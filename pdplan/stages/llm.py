@@ -84,13 +84,15 @@ def cache_shard(m: Machines, kv_heads: int, latent: bool) -> Floats:
     return np.ones_like(m.tp) if latent else 1 / np.minimum(m.tp, kv_heads)
 
 
-def _products(total: _Sum, model: ModelSpec, m: Machines, tokens: Floats, sampled: Floats) -> None:
-    """Dense and expert matrix products and the LM head."""
+def _products(
+    total: _Sum, model: ModelSpec, m: Machines, tokens: Floats, sampled: Floats, groups: Floats
+) -> None:
+    """Dense and expert matrix products and the LM head; `groups` share the attention's tokens."""
     counts = model.parameters()
     dense = counts.attention + counts.dense_ffn + counts.experts_shared + counts.router
     total.add(
         m,
-        flops=2 * dense * tokens / (m.dp * m.tp),
+        flops=2 * dense * tokens / (groups * m.tp),
         bytes_moved=dense * m.weight_bytes / m.tp,
         flops_per_s=m.flops_per_s,
         bytes_per_s=m.stream_bytes_per_s,
@@ -110,7 +112,7 @@ def _products(total: _Sum, model: ModelSpec, m: Machines, tokens: Floats, sample
     head = model.hidden * model.vocab
     total.add(
         m,
-        flops=2 * head * sampled / (m.dp * m.tp),
+        flops=2 * head * sampled / (groups * m.tp),
         bytes_moved=head * ACTIVATION_BYTES / m.tp,
         flops_per_s=m.half_flops_per_s,
         bytes_per_s=m.half_stream_bytes_per_s,
@@ -134,9 +136,9 @@ def _touched(model: ModelSpec, m: Machines, tokens: Floats) -> Floats:
     return touched
 
 
-def _collectives(model: ModelSpec, m: Machines, tokens: Floats) -> Floats:
+def _collectives(model: ModelSpec, m: Machines, tokens: Floats, groups: Floats) -> Floats:
     """All-reduce after attention and FFN, expert exchange under data-parallel attention, hops."""
-    size = tokens / m.dp * model.hidden * ACTIVATION_BYTES
+    size = tokens / groups * model.hidden * ACTIVATION_BYTES
     moe_layers = model.moe.layers if model.moe is not None else 0
     reduces = 2 * model.layers - moe_layers * (m.dp > 1)
     network = reduces * collectives.all_reduce_s(
@@ -175,19 +177,21 @@ def prefill_pass(
 ) -> Pass:
     """Prefill `sequences` prompts of `new_tokens` over `prefix_tokens` cached ones, in one pass.
 
-    All arguments [C, X] or broadcastable; cross_tokens are the encoder positions that the
-    cross-attention layers of one sequence see.
+    With data-parallel attention a prompt runs on one group: fewer prompts than groups leave some
+    of them idle. All arguments [C, X] or broadcastable; cross_tokens are the encoder positions
+    that the cross-attention layers of one sequence see.
     """
     new, prefix = np.asarray(new_tokens, float), np.asarray(prefix_tokens, float)
     batch = np.asarray(sequences, float)
     tokens = batch * new
+    groups = np.minimum(m.dp, np.maximum(batch, 1.0))
     total = _Sum()
-    _products(total, model, m, tokens, batch)
+    _products(total, model, m, tokens, batch, groups)
     for group in model.attention:
         window = float(group.window or np.inf)
-        heads = group.heads / m.tp / m.dp
+        heads = group.heads / m.tp / groups
         if group.kind == "linear":
-            flops = 6 * group.state_values * tokens / m.tp / m.dp
+            flops = 6 * group.state_values * tokens / m.tp / groups
         elif group.kind == "cross":
             flops = 2 * heads * (group.qk_dim + group.v_dim) * tokens * cross_tokens
         else:
@@ -198,14 +202,14 @@ def prefill_pass(
         total.add(
             m,
             flops=group.layers * flops,
-            bytes_moved=group.layers * cached * shard / m.dp,
+            bytes_moved=group.layers * cached * shard / groups,
             flops_per_s=m.prefill_attention_flops_per_s,
             bytes_per_s=m.decode_attention_bytes_per_s,
             peak_flops_per_s=m.half_peak_flops_per_s,
             floor_s=group.layers * m.prefill_attention_floor_s,
         )
     overhead = model.layers * m.prefill_layer_s + m.step_s + batch * m.sequence_s
-    return _finish(total, _collectives(model, m, tokens), overhead)
+    return _finish(total, _collectives(model, m, tokens, groups), overhead)
 
 
 def decode_pass(
@@ -224,9 +228,10 @@ def decode_pass(
     batch = np.asarray(sequences, float) / m.pp
     context = np.asarray(context_tokens, float)
     total = _Sum()
-    _products(total, model, m, batch, batch)
+    groups = np.minimum(m.dp, np.maximum(batch, 1.0))
+    _products(total, model, m, batch, batch, groups)
     for group in model.attention:
-        running = batch / m.dp
+        running = batch / groups
         read = attention.mean_window(context, float(group.window or np.inf))
         shard = cache_shard(m, group.kv_heads, group.kind == "latent")
         flops_per_s, bytes_per_s = m.prefill_attention_flops_per_s, m.decode_attention_bytes_per_s
@@ -253,4 +258,4 @@ def decode_pass(
             floor_s=group.layers * m.decode_attention_floor_s,
         )
     overhead = model.layers * m.decode_layer_s + m.step_s + batch * m.pp * m.sequence_s
-    return _finish(total, _collectives(model, m, batch), overhead)
+    return _finish(total, _collectives(model, m, batch, groups), overhead)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pdplan.physics.attention import causal_pairs, mean_window
-from pdplan.physics.collectives import all_reduce_s, exchange_s, point_to_point_s
+from pdplan.physics.collectives import all_reduce_s, exchange_s
 from pdplan.physics.experts import expected_experts
 from pdplan.physics.memory import sequences_that_fit
 from pdplan.physics.roofline import joined_s, roof_s
@@ -19,7 +19,6 @@ CASES = {
     "mean_window": lambda x: mean_window(x, 1000.0),
     "all_reduce_s": lambda x: all_reduce_s(x, 8, 1e-5, 1e9),
     "exchange_s": lambda x: exchange_s(x, 8, 1e-5, 1e9),
-    "point_to_point_s": lambda x: point_to_point_s(x, 1e-5, 1e9),
     "expected_experts": lambda x: expected_experts(x, 64, 4, 0.8),
     "sequences_that_fit": lambda x: sequences_that_fit(x, 3.0, 1.0, 2.33),
 }

@@ -126,7 +126,8 @@ def test_pipelining_overlaps_requests_without_quickening_them():
     assert found.prefill_s[1].mean() >= found.prefill_s[0].mean()
     traversal = TEXT.mean(found.times.prefill_s)
     assert found.capacity_rps[1] / found.capacity_rps[0] == pytest.approx(
-        2 * traversal[0] / traversal[2], rel=1e-3  # what requests share of a pass differs a little
+        2 * traversal[0] / traversal[2],
+        rel=1e-3,  # what requests share of a pass differs a little
     )
 
 

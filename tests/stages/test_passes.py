@@ -130,9 +130,7 @@ def test_prefill_counts_two_operations_per_active_weight_and_attention(model):
     counted = float(prefill_pass(spec, m, new_tokens=tokens).compute_s[0, 0])
     counts = spec.parameters()
     active = counts.flop_params_per_token - counts.head_matmul
-    pairs = sum(
-        g.layers * g.heads * (g.qk_dim + g.v_dim) * tokens**2 / 2 for g in spec.attention
-    )
+    pairs = sum(g.layers * g.heads * (g.qk_dim + g.v_dim) * tokens**2 / 2 for g in spec.attention)
     expected = 2 * active * tokens + 2 * pairs + 2 * counts.head_matmul  # one position is sampled
     # 0.1 %: the parameters hold the layers' norms, which are no products.
     assert counted == pytest.approx(expected, rel=1e-3)
