@@ -28,6 +28,17 @@ class Starts:
     config: Ints
     max_batch: Ints
     least: Ints
+    top: Ints
+    """Largest number worth looking at: where the coarse ladder ends."""
+
+    @classmethod
+    def from_least(cls, config: Ints, max_batch: Ints, least: Ints) -> "Starts":
+        """Set the top by the ladder's last rung."""
+        return cls(config, max_batch, least, 31 * least + 8)
+
+    def take(self, rows: Ints) -> "Starts":
+        """Some of the candidates."""
+        return Starts(self.config[rows], self.max_batch[rows], self.least[rows], self.top[rows])
 
 
 def least_instances(
@@ -39,13 +50,13 @@ def least_instances(
         most = NEARLY_SATURATED * occupancy(times, demand).capacity_rps()[usable]
         rate = demand.rate_rps * (demand.media_share if times.stages == "E" else 1.0)
         least = np.floor(rate / most).astype(np.int64) + 1
-        return Starts(usable, np.ones_like(usable), least)
+        return Starts.from_least(usable, np.ones_like(usable), least)
     config, cap = _batch_limits(times, goals, usable, batches)
     highest = _highest_rate(times, demand, goals, config, cap)
     keep = highest > demand.rate_rps * 1e-9
     config, cap, highest = config[keep], cap[keep], highest[keep]
     least = np.ceil(demand.rate_rps / highest * (1 - 1e-12)).astype(np.int64)
-    return Starts(config, cap, np.maximum(least, 1))
+    return Starts.from_least(config, cap, np.maximum(least, 1))
 
 
 def _batch_limits(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pdplan.errors import SpecError, UnfitError
+from pdplan.errors import InfeasibleError, SpecError, UnfitError
 from pdplan.placement import parse_placement
 from pdplan.plan import Objective, Plan
 from pdplan.planner.binding import broken_by
@@ -34,10 +34,11 @@ def evaluate(spec: PlanSpec, *, rate_rps: float | None = None) -> Plan:
 def max_rate(spec: PlanSpec) -> Plan:
     """Evaluate a fleet at the largest rate that keeps every objective, to 0.1 %.
 
-    Raises UnfitError where even a trickle misses an objective.
+    Raises InfeasibleError where even a trickle misses an objective.
     """
     fleet = fleet_from(spec)
-    least = fleet.demand.rate_rps * 1e-3
+    saturated = min(float(table.capacity_rps[0]) for table in fleet.chain().tables)
+    least = min(fleet.demand.rate_rps, saturated) * 1e-3
 
     def keeps(rate: float) -> bool:
         trial = at_rate(fleet, rate)
@@ -47,7 +48,7 @@ def max_rate(spec: PlanSpec) -> Plan:
         trial = at_rate(fleet, least)
         broken = next(b for i in range(len(trial.members)) if (b := broken_by(trial, i)))
         message = f"no rate keeps the objectives: at {least:.3g} req/s {broken}"
-        raise UnfitError(message)
+        raise InfeasibleError(message)
     low, high = least, least
     while keeps(high):
         low, high = high, high * 2

@@ -29,11 +29,12 @@ def reason(context: Context, placed: Placed) -> str:
         )
     assert placed.program is not None
     for name in placed.choice.violated if placed.choice else ():
-        if name in placed.placement.pools:
+        if name in placed.placement.pools and len(placed.placement.pools) > 1:
             return f"no candidate left for its {name} pool: the network cannot carry the transfers"
         if name == OVER_BUDGET and placed.choice:
             budget = context.scenario.limits.budget_usd_per_hour
-            return f"budget of {placed.choice.objective:.2f} instead of {budget:g}, in whole nodes"
+            cost = placed.choice.objective
+            return f"budget of {cost:.2f} instead of {budget:g} USD/h, in whole nodes"
     near = nearest(placed.program)
     if near is not None:
         return near
@@ -206,4 +207,5 @@ def _limit_text(relaxation: Relaxation) -> str:
     name = NAMES.get(relaxation.name, relaxation.name.replace("stock:", "stock of "))
     if relaxation.limit is None or relaxation.needed is None:
         return f"{name}: cannot be met with the other limits"
-    return f"{name} of {relaxation.needed:g} instead of {relaxation.limit:g}"
+    unit = {"usd_per_hour": " USD/h", "power_w": " W"}.get(relaxation.name, "")
+    return f"{name} of {relaxation.needed:g}{unit} instead of {relaxation.limit:g}{unit}"

@@ -1,20 +1,25 @@
 """The best fleet of one placement: coarse ladder, then every count that could beat it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pdplan.placement import Chain, Placement
-from pdplan.planner.columns import Starts, dense, loaded
+from pdplan.planner.columns import dense, loaded
 from pdplan.planner.context import Candidates, Context, Variant
 from pdplan.planner.goals import ttft_goals
 from pdplan.planner.program import Program
 from pdplan.pools.demand import Demand
+from pdplan.pools.load import pool_table
 from pdplan.pools.table import Columns, PoolTable
 from pdplan.solver.columns import Choice
 from pdplan.stages.machine import Shape
 from pdplan.stages.transfer import cache_copies
+
+DOUBLINGS = 8
+MANY = 2000
+"""Columns of a second pass beyond which it is worth raising the least counts first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,13 @@ def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
         second = _within_limits(context, placement, pools)
     else:
         second = _worth_counting(context, placement, pools, choice.objective)
+    if second is not None and sum(len(columns) for columns in second) > MANY:
+        pools = [_raised(context, program, variant, i, p) for i, p in enumerate(pools)]
+        second = (
+            _within_limits(context, placement, pools)
+            if choice.columns is None
+            else _worth_counting(context, placement, pools, choice.objective, raised=True)
+        )
     if second is not None:
         known = _selected(program, choice.columns or ())
         discipline = context.discipline(variant)
@@ -82,12 +94,49 @@ def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
     )  # fmt: skip
 
 
+def _raised(
+    context: Context, program: Program, variant: Variant, position: int, pool: Candidates
+) -> Candidates:
+    """Raise each candidate's least count to where TTFT is met with every other pool at its best.
+
+    TTFT falls with instances, so smaller counts cannot be part of any plan; by doubling and
+    bisection.
+    """
+    starts = pool.starts
+    if not program.goals or context.pinned_instances(pool.times.stages) is not None:
+        return pool
+    rest = program.quickest_rest(position)
+    low, high = starts.least - 1, starts.top
+
+    def meets(counts: np.ndarray) -> np.ndarray:
+        columns = Columns.of(starts.config, np.maximum(counts, 1), starts.max_batch)
+        table = pool_table(pool.times, columns, context.demand, context.discipline(variant))
+        return np.asarray(program.could_meet(table, rest) & np.asarray(table.stable, bool))
+
+    for _ in range(DOUBLINGS):
+        short = ~meets(high)
+        low, high = np.where(short, high, low), np.where(short, 2 * high, high)
+    possible = np.flatnonzero(meets(high))
+    starts, low, high = starts.take(possible), low[possible], high[possible]
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        good = meets(middle)
+        low, high = np.where(good, low, middle), np.where(good, middle, high)
+    top = np.maximum(starts.top, high)
+    return replace(pool, starts=replace(starts, least=high, top=top))
+
+
 def _worth_counting(
-    context: Context, placement: Placement, pools: list[Candidates], objective: float
+    context: Context,
+    placement: Placement,
+    pools: list[Candidates],
+    objective: float,
+    *,
+    raised: bool = False,
 ) -> list[Columns] | None:
     """Every count of every pool that could belong to a plan no dearer than the one found.
 
-    None where the coarse ladder already held them all.
+    None where the coarse ladder already held them all: its first rungs are consecutive.
     """
     if context.scenario.limits.whole_nodes:
         units = [np.full(len(p.times), 1e-9) for p in pools]
@@ -98,7 +147,7 @@ def _worth_counting(
         for unit, p in zip(units, pools, strict=True)
     ]
     found = []
-    complete = True
+    complete = not raised
     for i, (stages, pool) in enumerate(zip(placement.pools, pools, strict=True)):
         if context.pinned_instances(stages) is not None:
             found.append(context.ladder_columns(stages, pool))
@@ -106,7 +155,7 @@ def _worth_counting(
         room = objective - (sum(least) - least[i])
         unit = np.maximum(units[i][pool.starts.config], 1e-12)
         most = np.floor(room / unit * (1 + 1e-12)).astype(np.int64)
-        most = np.minimum(most, pool.starts.least + _enough(pool.starts))
+        most = np.minimum(most, pool.starts.top)
         found.append(dense(pool.starts, most))
         complete &= bool((most <= pool.starts.least + 3).all())
     return None if complete else found
@@ -127,14 +176,9 @@ def _within_limits(
             found.append(context.ladder_columns(stages, pool))
             continue
         most = context.most_instances(pool.times)[pool.starts.config]
-        most = np.minimum(most, pool.starts.least + _enough(pool.starts))
+        most = np.minimum(most, pool.starts.top)
         found.append(dense(pool.starts, most.astype(np.int64)))
     return found
-
-
-def _enough(starts: Starts) -> np.ndarray:
-    """Instances beyond the least that the coarse ladder reaches."""
-    return np.asarray(30 * starts.least + 8)
 
 
 def _solve(

@@ -1,5 +1,6 @@
 """Rows of a `predict` table, read and checked one by one."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "serve": ("isl", "osl"),
 }
 ABOVE_ZERO = ("isl", "osl", "batch", "image_width", "image_height", "rate", "concurrency")
-LARGEST = 1e12
+LARGEST = {"concurrency": 1e5, "batch": 1e6, "bytes": 1e15, "rate": 1e9}
+LARGEST_NUMBER = 1e9
+"""Of any other column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +132,12 @@ def _numbers(text: Mapping[str, str], problems: list[str]) -> dict[str, float]:
                 problems.append(f"{name}: '{text[name]}' is not a number")
                 continue
         least = 1.0 if name in COUNTS else 0.0
-        whole = name not in COUNTS or value == int(value) if abs(value) < LARGEST else False
+        most = LARGEST.get(name, LARGEST_NUMBER)
         strictly = name in ABOVE_ZERO
-        if not least <= value < LARGEST or (strictly and value == 0) or not whole:
+        whole = name not in COUNTS or (value <= most and value == int(value))
+        if not least <= value <= most or (strictly and value == 0) or not whole:
             what = "a whole number of at least 1" if name in COUNTS else "a positive number"
+            what += f" of at most {most:g}" if most < value < math.inf else ""
             problems.append(f"{name}: must be {what}; got {text[name]}")
             continue
         found[name] = value

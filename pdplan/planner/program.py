@@ -7,6 +7,7 @@ import numpy as np
 
 from pdplan.physics.roofline import Floats
 from pdplan.placement import Chain
+from pdplan.placement.latency import Sojourn
 from pdplan.planner.goals import Goal
 from pdplan.pools.table import Ints, PoolTable
 from pdplan.solver.columns import Bound, Choice, Pool, Rental
@@ -184,6 +185,35 @@ class Program:
             at = min(at, len(order) - 1)
             found.append(Bound(f"ttft_{i}", tuple(part[:, at] for part in fixed), goal.limit_s))
         return tuple(found)
+
+    def quickest_rest(self, position: int) -> Floats:
+        """Least fixed time that all other pools together can have, per support point [S]."""
+        rest = np.zeros(len(self.chain.demand.prompt_tokens))
+        for i, table in enumerate(self.chain.tables):
+            if i != position and len(table):
+                rest = rest + (table.encode_s + table.prefill_s).min(0)
+        return rest
+
+    def could_meet(self, table: PoolTable, rest_s: Floats) -> np.ndarray:
+        """Whether columns of one pool could meet TTFT if nothing else ever waited [K].
+
+        Transfers are left out: a necessary condition.
+        """
+        late = self.chain.placement.decode_apart and self.chain.first_token_from == "prefill"
+        waits = [w for w in table.waits if not (late and w is table.decode_wait)]
+        media = self.chain.demand.media.present.astype(float)
+        fixed = table.encode_s + table.prefill_s + rest_s
+        shape = (*fixed.shape, max(len(waits), 1))
+        probabilities, means = np.zeros(shape), np.zeros(shape)
+        for k, wait in enumerate(waits):
+            share = media if wait is table.encode_wait else np.ones_like(media)
+            probabilities[..., k] = np.asarray(wait.probability)[:, None] * share
+            means[..., k] = np.asarray(wait.tail_mean_s)[:, None]
+        sojourn = Sojourn(fixed, probabilities, means)
+        good = np.ones(len(table), bool)
+        for goal in self.goals:
+            good &= sojourn.attainment(goal.limit_s, goal.weight) >= goal.level - EXACT
+        return good
 
     def accept(self, choices: Ints) -> np.ndarray:
         """Whether choices [X, pools] meet every TTFT objective, exactly."""

@@ -1,6 +1,7 @@
 """`solve` and `compare`: every placement tried, the best one proven, the others explained."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,7 @@ def _no_system(system: str | None) -> None:
 def _place_all(context: Context) -> tuple[list[Placed], list[Alternative]]:
     """Try every placement of the search; those that make no sense here say why."""
     wanted = context.scenario.search.placements or COVERED
+    _check_roles(context, wanted)
     placed, unfit = [], []
     for text in wanted:
         placement = parse_placement(text)
@@ -78,6 +80,15 @@ def _place_all(context: Context) -> tuple[list[Placed], list[Alternative]]:
     if not placed and len(wanted) < len(COVERED):
         raise UnfitError("; ".join(f"placement {u.placement}: {u.reason}" for u in unfit))
     return placed, unfit
+
+
+def _check_roles(context: Context, wanted: Sequence[str]) -> None:
+    """Refuse pins for a pool that no placement tried has."""
+    pools = {pool for text in wanted for pool in parse_placement(text).pools}
+    for stages in context.scenario.search.roles:
+        if stages not in pools:
+            message = f"role {stages}: no placement tried has such a pool; pools: "
+            raise SpecError(message + ", ".join(sorted(pools)))
 
 
 def _unsuited(context: Context, placement: Placement) -> str | None:

@@ -37,9 +37,11 @@ _UNITS = ("_bytes_per_s", "_percent", "_bytes", "_rps", "_s", "_w", "_usd")
 def significant(value: float, digits: int = 3) -> str:
     """Write a number to a few digits, without an exponent and without idle zeros.
 
-    >>> significant(1234.5), significant(0.04125), significant(2.0), significant(999.7)
-    ('1,234', '0.0413', '2', '1,000')
+    >>> significant(1234.5), significant(0.04125), significant(2.0), significant(math.inf)
+    ('1,234', '0.0413', '2', 'endless')
     """
+    if not math.isfinite(value):
+        return "endless" if value > 0 else "-"
     if value == 0:
         return "0"
     decimals = min(12, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
@@ -63,6 +65,8 @@ def duration(value: float) -> str:
     >>> duration(0.0412), duration(2.5), duration(0.9996), duration(0.0), duration(3600.0)
     ('41.2 ms', '2.5 s', '1,000 ms', '0 s', '3,600 s')
     """
+    if not math.isfinite(value):
+        return "endless"
     size, unit = next(((s, u) for s, u in _SECONDS if abs(value) >= s), (1e-6, "us"))
     return f"{significant(value / size)} {unit}" if abs(value) >= 1e-9 else "0 s"
 

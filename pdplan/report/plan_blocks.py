@@ -1,5 +1,6 @@
 """A plan as blocks: what is pasted into a design review."""
 
+import math
 from collections.abc import Iterator
 
 from pdplan.plan import Plan, PoolPlan, Prediction, Spread, Target
@@ -136,6 +137,9 @@ def _terms(prediction: Prediction) -> str:
     terms = prediction.ttft_terms_s
     found = {key: float(getattr(terms, key)) for key in _TERMS}
     total = sum(found.values())
+    if not math.isfinite(total):
+        endless = [_TERMS[key] for key, value in found.items() if not math.isfinite(value)]
+        return f"overloaded, no steady state: endless {', '.join(endless)}"
     parts = [
         f"{_TERMS[key]} {duration(value)} ({percent(value / total)})"
         for key, value in found.items()

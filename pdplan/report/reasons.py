@@ -37,7 +37,7 @@ def verdict(other: Alternative, best: float | None) -> str:
 def provenance(plan: Plan) -> Grid:
     """List where numbers come from; what is said of one thing by one kind of source is one row."""
     rows: list[tuple[Cell, ...]] = []
-    for (about, origin), group in groupby(plan.provenance, _about):
+    for (about, origin, _), group in groupby(plan.provenance, _about):
         found = list(group)
         told = ", ".join(row.quantity.partition(": ")[2] for row in found if ": " in row.quantity)
         sources = "; ".join(dict.fromkeys(row.source for row in found))
@@ -48,5 +48,5 @@ def provenance(plan: Plan) -> Grid:
     return Grid(columns, tuple(rows), title="Where the numbers come from", short=short)
 
 
-def _about(row: Provenance) -> tuple[str, str]:
-    return row.quantity.partition(": ")[0], row.origin
+def _about(row: Provenance) -> tuple[str, str, bool]:
+    return row.quantity.partition(": ")[0], row.origin, row.quantity.endswith(": price")

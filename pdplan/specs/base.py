@@ -50,8 +50,9 @@ def validate(document: Document, schema: type[S], data: object = None, at: Key =
 
 def suggestion(wrong: str, known: Sequence[str]) -> str:
     """Write `; did you mean 'x'?` where one known name is near, else nothing."""
-    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    near = [name for name in known if wrong and name.startswith(wrong)][:4]
+    near = near or difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
+    return f"; did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
 
 
 def _problems(

@@ -42,15 +42,20 @@ def find(kind: str, name: str, specs_dir: Path | None = None) -> Path:
     """Path of a spec given by name or by path; raises SpecError with a suggestion."""
     if name.endswith((".yaml", ".yml")) or os.sep in name:
         path = Path(name)
-        if not path.is_file():
-            raise SpecError(Problem(name, None, "", "no such file"))
+        try:
+            found = path.exists()
+        except OSError:  # a name too long for the file system
+            found = False
+        if not found:
+            raise SpecError(Problem(name[:200], None, "", "no such file"))
         return path
     for folder in folders(kind, specs_dir):
         path = folder / f"{name}.yaml"
         if path.is_file():
             return path
     known = names(kind, specs_dir)
-    hint = suggestion(name.lower(), known) or f"; known: pdplan {_command(kind)} list"
+    listed = ", ".join(known) if kind == "example" else f"pdplan {_command(kind)} list"
+    hint = suggestion(name.lower(), known) or f"; known: {listed}"
     message = f"unknown {kind} '{name}'{hint}"
     raise SpecError(message)
 

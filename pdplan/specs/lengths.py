@@ -76,7 +76,7 @@ class Length(Spec):
         if isinstance(value, bool) or not isinstance(value, int | float):
             message = f"needs a number or one of {', '.join(FORMS)}; got {value!r}"
             raise ValueError(message)
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             message = f"must be a finite number; got {value}"
             raise ValueError(message)
         if not 0 <= value <= MAX_LENGTH:

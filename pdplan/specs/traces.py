@@ -26,6 +26,8 @@ def read_trace(
     Raises SpecError for a missing file or column and for values that are no finite number of at
     least `at_least`, with the line of the first.
     """
+    if path.exists() and not path.is_file():
+        raise _wrong(path, None, "cannot be read as a trace: is not a file")
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             rows = _json_rows(path, lines) if path.suffix == ".jsonl" else _csv_rows(lines)

@@ -14,7 +14,7 @@ from pdplan.specs.source import load_yaml
 
 SHARE_TOLERANCE = 1e-6
 
-Rate = Annotated[RequestsPerSecond, Field(gt=0)]
+Rate = Annotated[RequestsPerSecond, Field(gt=0, le=1e7)]
 Objective = Annotated[Seconds, Field(gt=0)]
 Percentile = Literal[50, 90, 95, 99]
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from pdplan import evaluate, load_plan, solve
-from pdplan.errors import SpecError, UnfitError
+from pdplan.errors import InfeasibleError, SpecError, UnfitError
 from pdplan.planner import max_rate
 from pdplan.specs.scenario import scenario_from
 
@@ -102,7 +102,9 @@ def test_the_largest_rate_is_the_boundary(seed, random_question, written):
 def test_no_rate_keeps_an_impossible_objective(by_hand):
     kinds = tuple(replace(kind, ttft_s=0.001) for kind in by_hand.traffic.classes)
     strict = replace(by_hand, traffic=replace(by_hand.traffic, classes=kinds))
-    with pytest.raises(UnfitError, match=r"no rate keeps the objectives: at 0\.006 req/s TTFT p90"):
+    with pytest.raises(
+        InfeasibleError, match=r"no rate keeps the objectives: at 0\.006 req/s TTFT p90"
+    ):
         max_rate(strict)
 
 

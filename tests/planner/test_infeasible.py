@@ -65,8 +65,8 @@ def test_ttft():
 
 LIMITS = {
     "max_gpus": ({"limits": {"max_gpus": 1}}, "max_gpus of {} instead of 1"),
-    "budget": ({"limits": {"budget": "5 USD/h"}}, "budget of {} instead of 5"),
-    "power limit": ({"limits": {"power": "700 W"}}, "power limit of {} instead of 700"),
+    "budget": ({"limits": {"budget": "5 USD/h"}}, "budget of {} USD/h instead of 5 USD/h"),
+    "power limit": ({"limits": {"power": "700 W"}}, "power limit of {} W instead of 700 W"),
     "stock": (
         {"hardware": [{"id": "h100-sxm", "stock": 2}]},
         "stock of h100-sxm of {} instead of 2",
@@ -99,7 +99,7 @@ def test_the_relaxation_helps(seed, random_question):
     text, _, promise = plan.infeasible.relaxation.rpartition(": ")
     for metric, value in re.findall(r"(TTFT|TPOT) objective of ([\d.]+ \w+)", text):
         question["workload"][metric.lower()] = value
-    for limit, value in re.findall(r"(max_gpus|budget) of ([\d.]+) instead", text):
+    for limit, value in re.findall(r"(max_gpus|budget) of ([\d.]+)(?: USD/h)? instead", text):
         # The sentence rounds to six digits.
         question["limits"] = {
             limit: int(value) if limit == "max_gpus" else f"{float(value) * (1 + 1e-5)} USD/h"

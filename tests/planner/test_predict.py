@@ -63,7 +63,7 @@ BAD = {
     "inf": (BASE | {"isl": "inf"}, "isl: must be a positive number; got inf"),
     "negative": (BASE | {"isl": "-5"}, "isl: must be a positive number; got -5"),
     "zero": (BASE | {"isl": "0"}, "isl: must be a positive number; got 0"),
-    "huge": (BASE | {"isl": "1e13"}, "isl: must be a positive number; got 1e13"),
+    "huge": (BASE | {"isl": "1e13"}, "isl: must be a positive number of at most 1e+09; got 1e13"),
     "text": (BASE | {"isl": "x"}, "isl: 'x' is not a number"),
     "missing": (BASE, "isl: missing; prefill needs it"),
     "phase": (

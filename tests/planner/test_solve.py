@@ -314,3 +314,24 @@ def test_a_prompt_beyond_the_context_is_refused():
     assert str(caught.value) == (
         "workload: the median prompt has 500000 tokens; model 'Llama-3.1-8B' takes 131072"
     )
+
+
+def test_a_far_optimum_is_found_without_counting_up_to_it():
+    """TTFT needs 93 times the instances that TPOT needs: the least count is raised, not walked."""
+    question = {
+        "model": "mixtral-8x7b",
+        "hardware": ["l40s"],
+        "objective": "gpus",
+        "rate": "40 req/s",
+        "percentile": 99,
+        "workload": {"isl": 4000, "osl": 1000, "ttft": "1000 ms", "tpot": "15 ms"},
+        "search": {"placements": ["PD"]},
+    }
+    plan = solve(scenario_from(question))
+    assert plan.status == "optimal"
+    assert plan.prediction.ttft_s.p99 <= 1.0
+    assert plan.solver.columns < 50_000
+    (pool,) = plan.pools
+    fewer = question["search"] | {"roles": {"PD": {"instances": pool.instances - 1}}}
+    beaten = solve(scenario_from(question | {"search": fewer}))
+    assert beaten.status == "infeasible" or beaten.objective.value >= plan.objective.value
