@@ -8,7 +8,8 @@ SCHEMA_VERSION = 1
 LEVELS = (50, 90, 95, 99)
 """Percentiles that every prediction reports."""
 
-Status = Literal["optimal", "feasible", "infeasible", "evaluated"]
+Status = Literal["optimal", "feasible", "infeasible"]
+"""Of a fleet that was given: whether it meets its objectives (feasible) or not (infeasible)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,11 @@ class Plan:
     provenance: tuple[Provenance, ...]
     solver: SolverReport | None
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def given(self) -> bool:
+        """Whether the fleet was given and only evaluated, not searched for."""
+        return bool(self.pools) and self.objective.bound is None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain mappings and lists with the keys of the plan file, in their documented order."""

@@ -78,8 +78,6 @@ def evaluate(
         return
     answer = planner.max_rate(fleet) if max_rate else planner.evaluate(fleet, rate_rps=one)
     say_plan(answer, form)
-    if answer.status == "infeasible":
-        raise typer.Exit(1)
     if csv is not None:
         write_file(csv, render.plan_csv(answer))
 

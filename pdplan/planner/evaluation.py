@@ -75,7 +75,7 @@ def evaluated(fleet: Fleet) -> Plan:
     worth = fleet.usd_per_hour
     return describe(
         fleet,
-        status="evaluated",
+        status="infeasible" if broken else "feasible",
         objective=Objective("cost", worth, None, None),
         binding=tuple(dict.fromkeys(broken)),
     )

@@ -169,7 +169,7 @@ def _sensitivities(fleet: Fleet) -> Section:
         )
     rows: list[tuple[Cell, ...]] = []
     for text, changed in changes:
-        prediction = describe(changed, status="evaluated", objective=_NO_OBJECTIVE).prediction
+        prediction = describe(changed, status="feasible", objective=_NO_OBJECTIVE).prediction
         assert prediction is not None
         values = (prediction.ttft_s.p90, prediction.tpot_s.p90, prediction.e2e_s.p90)
         shown = [value if np.isfinite(value) else None for value in values]

@@ -32,7 +32,7 @@ def _wishes(plan: Plan) -> str:
         for target in targets
     ]
     aim = _AIMS.get(plan.objective.name, plan.objective.name)
-    if plan.status in ("optimal", "feasible"):
+    if not plan.given and plan.pools:
         return f"Least {aim}" + (f" with {', '.join(wishes)}" if wishes else "")
     return f"Objectives: {', '.join(wishes)}" if wishes else ""
 
@@ -43,7 +43,7 @@ def objective_words(target: Target) -> str:
 
 
 def _answer(plan: Plan) -> str:
-    if plan.status == "infeasible":
+    if not plan.pools:
         return "No feasible plan"
     bill = [f"{plan.gpus} GPU" + ("" if plan.gpus == 1 else "s")]
     if plan.cost_usd_per_hour is not None:
@@ -54,8 +54,10 @@ def _answer(plan: Plan) -> str:
 
 def proof(plan: Plan) -> str:
     """Write how sure it is that nothing better exists."""
-    if plan.status == "evaluated":
-        return "as given, evaluated"
+    if plan.given:
+        return (
+            "as given, " + ("meets" if plan.status == "feasible" else "misses") + " its objectives"
+        )
     gap = plan.objective.gap
     bound = "" if gap is None else f", gap {percent(gap)}"
     if plan.status == "optimal":

@@ -1,9 +1,9 @@
 """Plan files: a fleet as `solve -o` writes it or as a person does, read back for evaluation."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -14,7 +14,8 @@ from pdplan.specs.dtypes import CacheDtype, Dtype
 from pdplan.specs.engine import EngineSpec, load_engine
 from pdplan.specs.hardware import HardwareSpec, load_hardware
 from pdplan.specs.model import ModelSpec, load_model
-from pdplan.specs.source import load_yaml
+from pdplan.specs.parallelism import unsplittable
+from pdplan.specs.source import Key, load_yaml
 from pdplan.specs.traffic import Traffic, traffic
 from pdplan.specs.workload import WorkloadSpec, load_workload
 
@@ -115,31 +116,52 @@ class PlanSpec:
     """Other placements, as the file records them."""
 
 
+T = TypeVar("T")
+
+
 def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
-    """Read a plan file; raises SpecError with every problem found."""
+    """Read a plan file; raises SpecError with file, line and key."""
     document = load_yaml(path)
     file = validate(document, PlanFileSpec)
+
+    def named(key: Key, name: str, load: Callable[[str, Path | None], T]) -> T:
+        try:
+            return load(name, specs_dir)
+        except SpecError as error:
+            found = (document.problem(key, p) if isinstance(p, str) else p for p in error.problems)
+            raise SpecError(*found) from None
+
     folder = path.parent
     if isinstance(file.workload, str):
-        workload, workload_id = load_workload(file.workload, specs_dir), file.workload
+        workload = named(("workload",), file.workload, load_workload)
+        workload_id = file.workload
         folder = find("workload", file.workload, specs_dir).parent
     else:
         workload = validate(document, WorkloadSpec, file.workload, at=("workload",))
         workload_id = workload.name or "inline"
     if workload.rate is None:
         raise SpecError(document.problem(("workload",), "has no rate; add 'rate: 20 req/s'"))
+    model = named(("model",), file.model, load_model)
+    hardware = {
+        pool.hardware: named(("pools", i, "hardware"), pool.hardware, load_hardware)
+        for i, pool in enumerate(file.pools)
+    }
+    for i, pool in enumerate(file.pools):
+        problem = unsplittable(model, tp=pool.tp, pp=pool.pp, ep=pool.ep or 1, dp=pool.dp)
+        if problem is not None and pool.stages != "E":
+            raise SpecError(document.problem(("pools", i), problem))
     return PlanSpec(
         placement=file.placement,
         system=file.system,
         model_id=file.model,
-        model=load_model(file.model, specs_dir),
+        model=model,
         engine_id=file.engine,
-        engine=load_engine(file.engine, specs_dir),
+        engine=named(("engine",), file.engine, load_engine),
         workload=workload,
         workload_id=workload_id,
         traffic=traffic(workload, workload.rate, folder),
         pools=file.pools,
-        hardware={pool.hardware: load_hardware(pool.hardware, specs_dir) for pool in file.pools},
+        hardware=hardware,
         workload_folder=folder,
         alternatives=tuple(a for a in file.alternatives or () if isinstance(a, dict)),
     )
