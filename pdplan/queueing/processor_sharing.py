@@ -97,8 +97,9 @@ def decode_states(
     batch = np.arange(1, size + 1)
     limit = np.broadcast_to(limit, rows)
     load = np.broadcast_to(rate * steps, rows)
-    at_cap = np.broadcast_to(batch == limit[..., None], (*rows, size))
-    cap_step = np.sum(np.where(at_cap, step, 0.0), axis=-1)
+    last = (limit - 1).astype(np.int64)[..., None]
+    every_step = np.broadcast_to(step, (*rows, size))
+    cap_step = np.take_along_axis(every_step, last, axis=-1)[..., 0]
     utilization = load * cap_step / limit
     stable = utilization < 1
 
@@ -107,7 +108,8 @@ def decode_states(
     np.cumsum(log_pi, axis=-1, out=log_pi)
     log_pi[batch > limit[..., None]] = -np.inf
     spare = np.where(stable, 1 - utilization, 1.0)
-    log_pi[at_cap] -= np.log(spare).ravel()
+    queued = np.take_along_axis(log_pi, last, axis=-1) - np.log(spare)[..., None]
+    np.put_along_axis(log_pi, last, queued, axis=-1)
     peak = np.maximum(np.max(log_pi, axis=-1), 0.0)
     log_pi -= peak[..., None]
     probability = np.exp(log_pi, out=log_pi)
@@ -115,14 +117,19 @@ def decode_states(
     total = empty + np.sum(probability, axis=-1)
     probability /= total[..., None]
     idle = empty / total
-    probability[~stable] = at_cap[~stable]
-    idle = np.where(stable, idle, 0.0)
+    if not np.all(stable):
+        probability[~stable] = (batch == limit[..., None])[~stable]
+        idle = np.where(stable, idle, 0.0)
 
-    waiting = np.sum(probability, axis=-1, where=at_cap)
-    seen = np.concatenate([idle[..., None], probability[..., :-1]], axis=-1)
-    seen[batch > limit[..., None]] = 0.0
-    seen[at_cap] += waiting.ravel()
-    tpot = np.sum(seen * step, axis=-1)
+    waiting = np.take_along_axis(probability, last, axis=-1)
+    seen = np.empty_like(probability)
+    seen[..., 0], seen[..., 1:] = idle, probability[..., :-1]
+    beyond = np.minimum(last + 1, size - 1)  # who arrives at a full batch does not make it larger
+    here = np.take_along_axis(seen, beyond, axis=-1)
+    np.put_along_axis(seen, beyond, np.where(last + 1 < size, 0.0, here), axis=-1)
+    np.put_along_axis(seen, last, np.take_along_axis(seen, last, axis=-1) + waiting, axis=-1)
+    waiting = waiting[..., 0]
+    tpot = np.einsum("...n,...n->...", seen, every_step)
     mean_batch = np.where(stable, load * tpot, limit)
     tail_mean = np.where(stable, steps * cap_step / (limit * spare), np.inf)
     for array in (probability, seen):
