@@ -11,6 +11,8 @@ LEVELS = (50, 90, 95, 99)
 Status = Literal["optimal", "feasible", "infeasible"]
 """Of a fleet that was given: whether it meets its objectives (feasible) or not (infeasible)."""
 
+Origin = Literal["datasheet", "fitted", "transferred", "user", "literature"]
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -178,7 +180,7 @@ class Provenance:
     """Where a kind of number in the plan comes from."""
 
     quantity: str
-    origin: Literal["datasheet", "fitted", "transferred", "user", "literature"]
+    origin: Origin
     source: str
 
 

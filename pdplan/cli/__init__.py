@@ -9,7 +9,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them
 
 import typer  # noqa: E402
 
-from pdplan.cli import fleet, planning, points, specs  # noqa: E402
+from pdplan.cli import calibration, fleet, planning, points, specs, validation  # noqa: E402
 from pdplan.cli.pages import Group  # noqa: E402
 
 app = typer.Typer(
@@ -20,11 +20,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 an answer, 1 no feasible plan, 2 bad input.",
+    epilog="Exit codes: 0 an answer, 1 no feasible plan or too large an error, 2 bad input.",
 )
 planning.register(app)
 fleet.register(app)
 points.register(app)
+calibration.register(app)
+validation.register(app)
 specs.register(app)
 
 

@@ -41,6 +41,19 @@ def _read_traces(workload: Any, name: str, specs: Path | None) -> None:  # noqa:
         traffic(workload, workload.rate or 1.0, find("workload", name, specs).parent)
 
 
+def check_deeper(kind: str, name: str, spec: Any, specs: Path | None) -> None:  # noqa: ANN401
+    """Check what takes more than the file itself: engine profiles against all hardware."""
+    if kind == "engine":
+        from pdplan.planner.guard import misfits
+        from pdplan.specs.catalog import find
+        from pdplan.specs.source import load_yaml
+
+        document = load_yaml(find(kind, name, specs))
+        problems = [document.problem(key, message) for key, message in misfits(spec, specs)]
+        if problems:
+            raise SpecError(*problems)
+
+
 def raw(kind: str, name: str, specs: Path | None) -> dict[str, Any]:
     """Read the data of a spec file as written."""
     from pdplan.specs.catalog import find

@@ -29,6 +29,8 @@ Examples:
 A point is a row with any of the columns model, hardware, engine, phase
 (prefill, decode, encode, transfer, static, serve), tp, pp, ep, dp, batch, isl,
 osl, context, ...; a row that cannot be predicted says why in `error`.
+serve takes rate or concurrency; a run at a concurrency begins with all of them
+at once and sends ten times as many, or `requests` (very many: steady state).
 """
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pdplan.report.blocks import Block, Cell, Grid, Lines
+from pdplan.report.numbers import percent
 from pdplan.specs.dtypes import DTYPE_BYTES
 
 
@@ -12,7 +13,10 @@ def blocks(kind: str, spec: Any, data: Mapping[str, Any]) -> list[Block]:  # noq
     about = [str(data.get(key)) for key in ("name", "description") if data.get(key)]
     tables = {key: value for key, value in data.items() if _is_table(value)}
     rest = {k: v for k, v in data.items() if k not in tables and k not in ("name", "description")}
-    found: list[Block] = [Lines(tuple(about)), fields(rest)]
+    found: list[Block] = [Lines(tuple(about))]
+    if kind == "engine":
+        found.append(_generations(spec))
+    found.append(fields(rest))
     for title, rows in tables.items():
         columns = tuple(dict.fromkeys(key for row in rows for key in row))
         cells = tuple(tuple(_cell(row.get(column)) for column in columns) for row in rows)
@@ -23,6 +27,28 @@ def blocks(kind: str, spec: Any, data: Mapping[str, Any]) -> list[Block]:  # noq
     if kind == "model":
         found.append(_counted(spec))
     return found
+
+
+def _generations(engine: Any) -> Grid:  # noqa: ANN401  (EngineSpec)
+    """How well each generation is known."""
+    rows: list[tuple[Cell, ...]] = [
+        (
+            *(name, found.origin, ", ".join(found.measured), found.points),
+            *(_errors(found.in_sample), _errors(found.held_out), len(found.intervals)),
+        )
+        for name, found in engine.generations.items()
+    ]
+    rows += [
+        (name, "transferred", f"none; as {lender}", None, "", "", None)
+        for name, lender in engine.transferred.items()
+    ]
+    columns = ("generation", "origin", "measured", "points", "in_sample", "held_out", "fitted")
+    note = "errors: mean of the absolute, by what was measured; fitted: constants with an interval"
+    return Grid(columns, tuple(rows), title="What stands behind each generation", note=note)
+
+
+def _errors(found: Mapping[str, float]) -> str:
+    return ", ".join(f"{what} {percent(error)}" for what, error in found.items())
 
 
 def fields(data: Mapping[str, Any]) -> Grid:

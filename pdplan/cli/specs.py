@@ -79,12 +79,12 @@ def _check(kind: str) -> Callable[..., None]:
     ) -> None:
         """Check files and say all that is wrong with them."""
         check_folder(specs)
-        from pdplan.cli.catalog import load, targets
+        from pdplan.cli.catalog import check_deeper, load, targets
 
         problems: list[object] = []
         for target in targets(kind, paths or [], specs):
             try:
-                load(kind, target, specs)
+                check_deeper(kind, target, load(kind, target, specs), specs)
             except SpecError as error:
                 problems += error.problems
             except PdplanError as error:

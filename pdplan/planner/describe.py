@@ -11,13 +11,13 @@ from pdplan.plan import (
     Objective,
     Plan,
     PoolPlan,
-    Provenance,
     SolverReport,
     Status,
     Transfer,
 )
 from pdplan.planner.fleet import Fleet, Member
 from pdplan.planner.predict_fleet import predict_fleet
+from pdplan.planner.provenance import provenance
 from pdplan.pools.demand import Demand
 from pdplan.pools.table import PoolTable
 from pdplan.stages.memory import cache_bytes_per_sequence
@@ -174,32 +174,3 @@ def _transfer(
         hidden_seconds=max(moving + float(link.latency_s[0, 0]) - exposed, 0.0),
         link_utilization=demand.rate_rps * mean_bytes / max(min(ends), 1e-9),
     )
-
-
-def provenance(fleet: Fleet) -> tuple[Provenance, ...]:
-    """Where each kind of number comes from, hardware by hardware."""
-    found = [Provenance(f"model {fleet.model_id}: architecture", "literature", fleet.model.source)]
-    for name in sorted({m.pool.shape.hardware for m in fleet.members}):
-        spec = fleet.hardware[name]
-        constants, origin = fleet.engine.constants(spec.generation)
-        found.append(Provenance(f"{name}: peak compute", "datasheet", spec.compute.source))
-        found.append(
-            Provenance(f"{name}: memory size and bandwidth", "datasheet", spec.memory.source)
-        )
-        if spec.scale_out is not None and len(fleet.members) > 1:
-            found.append(Provenance(f"{name}: network", "datasheet", spec.scale_out.source))
-        about = f"engine {fleet.engine_id}: {constants.source}"
-        if origin == "transferred":
-            about = f"no measurements of {spec.generation} on {about}"
-        found.append(Provenance(f"{name}: achieved efficiency and overheads", origin, about))
-    for member in fleet.members:
-        if member.usd_per_gpu_hour is not None:
-            given = member.price_source == "user"
-            row = Provenance(
-                f"{member.pool.shape.hardware}: price",
-                "user" if given else "literature",
-                member.price_source or "as given",
-            )
-            if row not in found:
-                found.append(row)
-    return tuple(found)

@@ -122,11 +122,13 @@ def _member(spec: PlanSpec, pool: PoolSpec) -> Member:
     if problem is not None:
         message = f"pool '{pool.name}': {problem}"
         raise SpecError(message)
-    listed = hardware.price()
     price = options.usd_per_gpu_hour
     source = "user" if price is not None else ""
-    if listed is not None and price in (None, listed.price):
-        price, source = listed.price, f"{listed.provider}, {listed.kind}, {listed.date}"
+    listed = hardware.price()
+    if price is not None and (listed is None or listed.price != price):
+        listed = next((offer for offer in hardware.prices if offer.price == price), None)
+    if listed is not None:
+        price, source = listed.price, listed.told
     return Member(
         name=pool.name,
         pool=Selected(pool.stages, shape, pool.instances, pool.max_batch or 0),

@@ -10,6 +10,7 @@ from pdplan.planner.binding import broken_by, counted
 from pdplan.planner.describe import describe
 from pdplan.planner.evaluation import at_rate, evaluated, fleet_from
 from pdplan.planner.fleet import Fleet
+from pdplan.planner.provenance import gathered
 from pdplan.pools.table import PoolTable
 from pdplan.specs.plan_file import PlanSpec
 from pdplan.stages.encode import tower_pass
@@ -197,8 +198,16 @@ def _alternatives(spec: PlanSpec) -> Section:
 
 
 def _provenance(plan: Plan) -> Section:
-    rows = tuple((p.quantity, p.origin, p.source) for p in plan.provenance)
-    loose = [p.quantity.partition(":")[0] for p in plan.provenance if p.origin == "transferred"]
-    pools = [p.name for p in plan.pools if p.hardware in loose]
-    note = f"pools on transferred numbers: {', '.join(pools)}" if pools else ""
-    return Section("Where the numbers come from", ("quantity", "origin", "source"), rows, note)
+    together = gathered(plan.provenance)
+    borrowed = {p.quantity.partition(": ")[0]: p for p in together if p.origin == "transferred"}
+    notes = [
+        f"pool {pool.name} stands on transferred numbers: {found.quantity} ({found.source})"
+        for pool in plan.pools
+        if (found := borrowed.get(pool.hardware)) is not None
+    ]
+    return Section(
+        "Where the numbers come from",
+        ("quantity", "origin", "source"),
+        tuple((p.quantity, p.origin, p.source) for p in together),
+        ". ".join(notes) or "no pool stands on transferred numbers",
+    )

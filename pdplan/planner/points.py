@@ -33,11 +33,12 @@ NUMBERS = (
     "image_width",
     "image_height",
     "bytes",
+    "requests",
 )
 PREDICT_INPUTS = (
     "model", "hardware", "engine", "phase", "tp", "pp", "ep", "moe_tp", "dp", "weight_dtype",
     "moe_dtype", "kv_dtype", "rate", "concurrency", "batch", "isl", "context", "osl", "prefix",
-    "images", "image_width", "image_height", "bytes",
+    "images", "image_width", "image_height", "bytes", "requests",
 )  # fmt: skip
 NEEDED: Mapping[str, tuple[str, ...]] = {
     "prefill": ("isl",),
@@ -47,7 +48,9 @@ NEEDED: Mapping[str, tuple[str, ...]] = {
     "static": ("isl", "osl"),
     "serve": ("isl", "osl"),
 }
-ABOVE_ZERO = ("isl", "osl", "batch", "image_width", "image_height", "rate", "concurrency")
+ABOVE_ZERO = (
+    "isl", "osl", "batch", "image_width", "image_height", "rate", "concurrency", "requests",
+)  # fmt: skip
 LARGEST = {"concurrency": 1e5, "batch": 1e6, "bytes": 1e15, "rate": 1e9}
 LARGEST_NUMBER = 1e9
 """Of any other column."""
@@ -99,7 +102,7 @@ class Reader:
         model: ModelSpec = self._load("model", text["model"], load_model)
         hardware: HardwareSpec = self._load("hardware", text["hardware"], load_hardware)
         engine: EngineSpec = self._load("engine", text["engine"] or "vllm", load_engine)
-        shape = _shape(text, numbers, model)
+        shape = _shape(text, numbers, model, engine)
         reason = misfit(model, hardware, shape, "E" if phase == "encode" else "P")
         if reason is not None:
             raise SpecError(reason)
@@ -144,14 +147,17 @@ def _numbers(text: Mapping[str, str], problems: list[str]) -> dict[str, float]:
     return found
 
 
-def _shape(text: Mapping[str, str], numbers: Mapping[str, float], model: ModelSpec) -> Shape:
+def _shape(
+    text: Mapping[str, str], numbers: Mapping[str, float], model: ModelSpec, engine: EngineSpec
+) -> Shape:
     """Shape of a row: experts over tp x dp unless said, mixed formats as the checkpoint's."""
     count = {name: int(numbers[name]) for name in COUNTS if name in numbers}
     weight = text["weight_dtype"] or default_weight_dtype(model)
     moe_dtype = text["moe_dtype"] or weight
     if weight == "mxfp4" and not text["moe_dtype"] and model.moe is not None:
         weight = "bf16"
-    kv = text["kv_dtype"] or "bf16"
+    narrow = engine.defaults.quantized_kv and weight in ("fp8", "nvfp4")
+    kv = text["kv_dtype"] or ("fp8" if narrow else "bf16")
     for name, value in (("weight_dtype", weight), ("moe_dtype", moe_dtype), ("kv_dtype", kv)):
         if value not in DTYPE_BYTES:
             message = f"{name}: '{value}' is not one of {', '.join(DTYPE_BYTES)}"

@@ -3,7 +3,8 @@
 Prefill (and encode) take a share b = r E[w] of an instance's time at r requests per second, so a
 decode step lasts tau(n) / (1 - b). `chunked`: a prompt's chunks ride on decode steps; w is what
 they add, and the prompt lasts its chunks' steps. `prefill_first`: a prompt interrupts decoding and
-lasts as long as it does alone. A new request first waits for half a running step.
+lasts as long as it does alone. A new request first waits for what is left of the step it falls
+into, which is longer than the mean one where prompts ride on some of them.
 """
 
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from pdplan.physics.roofline import Floats
 from pdplan.queueing import DecodeStates, decode_states
+from pdplan.queueing.gated import gated_steps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,11 +71,13 @@ def interleave(
     states = decode_states(slowed, rate, decode_steps, cap)
     running = np.einsum("kn,kn->k", states.probability, step_s)[:, None]
     own = prompts.added_s - prompts.encode_s
+    mean_added = prompts.added_s @ weight
+    steps = gated_steps(np.maximum(running[:, 0], 1e-12), mean_added, rate)
     prompt = np.maximum(prompts.alone_s, prompts.rides * running + own)
     return Interleaved(
         states=states,
         step_s=slowed,
         busy=busy,
-        prompt_s=prompt + running / 2,
+        prompt_s=prompt + np.where(prompts.rides > 0, steps.residual_s[:, None], running / 2),
         occupancy_s=prompts.added_s + prompts.filled * running,
     )

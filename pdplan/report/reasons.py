@@ -1,8 +1,7 @@
 """Why this plan: what else was tried, and where the numbers come from."""
 
-from itertools import groupby
-
-from pdplan.plan import Alternative, Plan, Provenance
+from pdplan.plan import Alternative, Plan
+from pdplan.planner.provenance import gathered
 from pdplan.report.blocks import Cell, Grid
 from pdplan.report.numbers import percent
 
@@ -36,17 +35,10 @@ def verdict(other: Alternative, best: float | None) -> str:
 
 def provenance(plan: Plan) -> Grid:
     """List where numbers come from; what is said of one thing by one kind of source is one row."""
-    rows: list[tuple[Cell, ...]] = []
-    for (about, origin, _), group in groupby(plan.provenance, _about):
-        found = list(group)
-        told = ", ".join(row.quantity.partition(": ")[2] for row in found if ": " in row.quantity)
-        sources = "; ".join(dict.fromkeys(row.source for row in found))
-        mark = "! transferred" if origin == "transferred" else origin
-        rows.append((f"{about}: {told}" if told else about, mark, sources))
+    rows: list[tuple[Cell, ...]] = [
+        (row.quantity, "! transferred" if row.origin == "transferred" else row.origin, row.source)
+        for row in gathered(plan.provenance)
+    ]
     columns = ("quantity", "origin", "source")
     short = frozenset({"source"})
     return Grid(columns, tuple(rows), title="Where the numbers come from", short=short)
-
-
-def _about(row: Provenance) -> tuple[str, str, bool]:
-    return row.quantity.partition(": ")[0], row.origin, row.quantity.endswith(": price")

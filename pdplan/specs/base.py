@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError
 
 from pdplan.errors import Problem, SpecError
 from pdplan.specs.source import Document, Key, shown
@@ -15,6 +15,17 @@ class Spec(BaseModel):
     """A frozen mapping of known keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, defer_build=True)
+    _own: bool = PrivateAttr(default=False)
+
+    @property
+    def own(self) -> bool:
+        """Whether it was read from a file of the user's own, not from a bundled one."""
+        return self._own
+
+    def marked(self, *, own: bool) -> Self:
+        """Note whether it is the user's own."""
+        self._own = own
+        return self
 
 
 def _quantity(dimension: str) -> BeforeValidator:

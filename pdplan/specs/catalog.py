@@ -24,6 +24,21 @@ def bundled_root() -> Path:
     return inside if inside.is_dir() else package.parent
 
 
+def bundled(path: Path) -> bool:
+    """Whether a spec file comes with pdplan."""
+    folder = path.resolve().parent
+    return folder.parent == bundled_root() and folder.name in KINDS.values()
+
+
+def plain_name(name: str) -> str:
+    """Id of a spec given by name or by path.
+
+    >>> plain_name("mine/x-1.5.yaml"), plain_name("x-1.5")
+    ('x-1.5', 'x-1.5')
+    """
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+
+
 def folders(kind: str, specs_dir: Path | None = None) -> tuple[Path, ...]:
     """Folders searched for a kind, first match wins: `--specs DIR`, `$PDPLAN_SPECS`, bundled."""
     own = [specs_dir] if specs_dir is not None else []

@@ -17,7 +17,7 @@ from pdplan.specs.base import (
     Watts,
     validate,
 )
-from pdplan.specs.catalog import find
+from pdplan.specs.catalog import bundled, find
 from pdplan.specs.source import load_yaml
 
 Confidence = Literal["high", "medium", "low"]
@@ -119,6 +119,11 @@ class Price(Spec):
     source: Source
     confidence: Confidence = "high"
 
+    @property
+    def told(self) -> str:
+        """Who asks it, for what, since when, and who says so."""
+        return f"{self.provider}, {self.kind}, {self.date}; {self.source}"
+
 
 class Purchase(Spec):
     """What one accelerator costs to buy."""
@@ -179,4 +184,5 @@ class HardwareSpec(Spec):
 @cache
 def load_hardware(name: str, specs_dir: Path | None = None) -> HardwareSpec:
     """Read an accelerator by id or path; raises SpecError."""
-    return validate(load_yaml(find("hardware", name, specs_dir)), HardwareSpec)
+    path = find("hardware", name, specs_dir)
+    return validate(load_yaml(path), HardwareSpec).marked(own=not bundled(path))

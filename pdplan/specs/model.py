@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from pdplan.specs.base import Count, Spec, validate
-from pdplan.specs.catalog import find
+from pdplan.specs.catalog import bundled, find
 from pdplan.specs.encoder import AudioEncoder, Video, VisionEncoder
 from pdplan.specs.parameters import ParameterCounts, count
 from pdplan.specs.source import load_yaml
@@ -236,4 +236,5 @@ class ModelSpec(Spec):
 @cache
 def load_model(name: str, specs_dir: Path | None = None) -> ModelSpec:
     """Read a model by id or path; raises SpecError."""
-    return validate(load_yaml(find("model", name, specs_dir)), ModelSpec)
+    path = find("model", name, specs_dir)
+    return validate(load_yaml(path), ModelSpec).marked(own=not bundled(path))

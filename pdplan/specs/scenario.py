@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pdplan.errors import Problem, SpecError
 from pdplan.specs.base import validate
-from pdplan.specs.catalog import find
+from pdplan.specs.catalog import find, plain_name
 from pdplan.specs.engine import EngineSpec, load_engine
 from pdplan.specs.flags import (
     COMMAND_LINE,
@@ -122,9 +122,9 @@ class _Builder(Lookup):
         return Scenario(
             name=spec.name or Path(self.document.name).stem,
             description=spec.description,
-            model_id=_id(spec.model),
+            model_id=plain_name(spec.model),
             model=model,
-            engine_id=_id(spec.engine),
+            engine_id=plain_name(spec.engine),
             engine=engine,
             workload_id=asked[0],
             workload=asked[1],
@@ -157,9 +157,9 @@ class _Builder(Lookup):
 
     def hardware(self, i: int, use: HardwareUse, spec: ScenarioSpec) -> HardwareChoice | None:
         key: Key = ("hardware", i)
-        ids = [_id(other.id) for other in spec.hardware[:i]]
-        if _id(use.id) in ids:
-            self.wrong(key, f"'{_id(use.id)}' is listed twice")
+        ids = [plain_name(other.id) for other in spec.hardware[:i]]
+        if plain_name(use.id) in ids:
+            self.wrong(key, f"'{plain_name(use.id)}' is listed twice")
         found = self.named(key, use.id, load_hardware)
         if found is None:
             return None
@@ -169,15 +169,11 @@ class _Builder(Lookup):
             self.wrong(key, f"no price by provider '{use.provider}'; listed: {known}")
             return None
         choice = HardwareChoice(
-            id=_id(use.id),
+            id=plain_name(use.id),
             spec=found,
             stock=use.stock,
             usd_per_hour=use.price or (listed.price if listed else None),
-            price_source="user"
-            if use.price
-            else f"{listed.provider}, {listed.kind}, {listed.date}"
-            if listed
-            else "",
+            price_source="user" if use.price else listed.told if listed else "",
         )
         self.measurable(key, choice, spec)
         return choice
@@ -242,7 +238,7 @@ class _Builder(Lookup):
             raise blamed(error, flags, WORKLOAD_FLAGS, at) from None
         name = spec.workload if isinstance(spec.workload, str) else workload.name or "custom"
         workload = workload.replace(ttft=spec.ttft, tpot=spec.tpot, percentile=spec.percentile)
-        return _id(name), workload, folder
+        return plain_name(name), workload, folder
 
     def traffic(self, spec: ScenarioSpec, workload: WorkloadSpec, folder: Path) -> "Traffic":
         """Build the request points."""
@@ -257,7 +253,3 @@ class _Builder(Lookup):
 
 def _find_workload(name: str, specs_dir: Path | None) -> Path:
     return find("workload", name, specs_dir)
-
-
-def _id(name: str) -> str:
-    return Path(name).stem if name.endswith((".yaml", ".yml")) else name

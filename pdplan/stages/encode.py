@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pdplan.errors import UnfitError
-from pdplan.physics.collectives import all_reduce_s
+from pdplan.physics.attention import attention_s, padded_head_dim
 from pdplan.physics.roofline import Floats, joined_s
 from pdplan.specs.encoder import AudioEncoder, VisionEncoder
 from pdplan.specs.model import ModelSpec
 from pdplan.specs.tokens import EncoderWork
 from pdplan.specs.traffic import Traffic
-from pdplan.stages.llm import ACTIVATION_BYTES, Pass
+from pdplan.stages.layers import ACTIVATION_BYTES, NORM_BYTES
+from pdplan.stages.llm import Pass, all_reduce_s
 from pdplan.stages.machine import Machines
 
 
@@ -27,6 +28,8 @@ class MediaWork:
     """Encoder positions that cross-attention layers see."""
     items: Floats
     """Images and clips the host has to prepare."""
+    megapixels: Floats
+    """Millions of pixels of those images."""
     frames: Floats
     """Video frames the host has to prepare."""
     vision: "TowerWork"
@@ -82,6 +85,7 @@ def media_work(model: ModelSpec, traffic: Traffic) -> MediaWork:
         llm_tokens=_total(everything, "llm_tokens"),
         cross_tokens=_total(everything, "cross_tokens"),
         items=np.asarray(traffic.images + (traffic.audio_s > 0), float),
+        megapixels=traffic.images * traffic.image_width * traffic.image_height / 1e6,
         frames=np.asarray(traffic.video_frames, float),
         vision=TowerWork(
             seen.positions + moving.positions,
@@ -155,44 +159,53 @@ def encode_times(model: ModelSpec, m: Machines, work: MediaWork) -> EncodeTimes:
         if tower is not None:
             device = device + tower_pass(m, tower, load).total_s
     host = m.encoder_item_s * work.items + m.encoder_frame_s * work.frames
+    host = host + m.encoder_megapixel_s * work.megapixels
     return EncodeTimes(device_s=device, host_s=np.asarray(host))
 
 
 def tower_pass(m: Machines, tower: VisionEncoder | AudioEncoder, load: TowerWork) -> Pass:
     """One pass of a tower over all positions of a request [C, S]; no time for none.
 
-    Matrix products as in the decoder, in 16 bits; attention within segments and windows, which
-    reaches half of its rate at `encoder_half_positions`; launches and all-reduces per layer.
+    Matrix products as in the decoder, in 16 bits; norms, rotation and activation by their bytes;
+    attention within segments and windows; launches and all-reduces per layer.
     """
     weights = tower.matmul_parameters + tower.projector_parameters
     flops = tower.matmul_parameters * load.positions + tower.projector_parameters * load.projected
     flops = 2 * flops / m.tp
     moved = weights * ACTIVATION_BYTES / m.tp
     some = load.positions > 0
+    layers = tower.run_layers
     compute = flops / m.half_flops_per_s
     memory = np.where(some, moved / m.half_stream_bytes_per_s, 0.0)
-    layers = tower.run_layers
+    inner = tower.heads * tower.head_dim
+    sharded = 8 * inner + (6 if tower.gated else 4) * tower.mlp_width
+    traffic = 2 * NORM_BYTES * tower.hidden + sharded / m.tp
+    traffic_s = layers * load.positions * traffic / m.elementwise_bytes_per_s
     full = getattr(tower, "full_attention_layers", None)
     full = layers if full is None else full
     pairs = full * load.segment_pairs + (layers - full) * load.window_pairs
-    slow = 1 + m.encoder_half_positions * 16 / tower.heads * m.tp / np.maximum(load.positions, 1.0)
-    attention_flops = 4 * tower.heads * tower.head_dim * pairs / m.tp
-    attention = attention_flops / m.encoder_attention_flops_per_s * slow
-    reduce = all_reduce_s(
-        load.positions * tower.hidden * ACTIVATION_BYTES,
-        m.tp,
-        m.reduce_latency_s,
-        m.reduce_bytes_per_s,
-    )
-    network = np.where(some, 2 * layers * reduce, 0.0)
-    launches = layers * (m.encoder_floor_s + m.encoder_layer_s) + m.step_s
-    overhead = np.where(some, launches, 0.0)
+    attention: Floats = np.zeros(1)
+    head = 4 * padded_head_dim(tower.head_dim)
+    for count, seen in ((full, load.segment_pairs), (layers - full, load.window_pairs)):
+        attention = attention + count * attention_s(
+            tower.heads * head * seen / m.tp,
+            head * seen / np.maximum(load.positions, 1.0),
+            0.0,
+            m.encoder_attention_flops_per_s,
+            m.peak_bytes_per_s,
+            m.encoder_attention_fill,
+            m.encoder_floor_s,
+        )
+    attention = np.where(some, attention, 0.0)
+    size = np.asarray(load.positions * tower.hidden * ACTIVATION_BYTES)
+    network = np.where(some, 2 * layers * all_reduce_s(m, size), 0.0)
+    overhead = np.where(some, layers * m.encoder_layer_s + m.step_s, 0.0)
     products = joined_s(compute, memory, m.norm)
-    roof = (flops + attention_flops) / m.half_peak_flops_per_s
+    roof = (flops + 4 * inner * pairs / m.tp) / m.half_peak_flops_per_s
     return Pass(
-        total_s=products + attention + network + overhead,
+        total_s=products + traffic_s + attention + network + overhead,
         compute_s=compute + attention,
-        memory_s=memory,
+        memory_s=memory + traffic_s,
         network_s=network,
         overhead_s=overhead,
         roof_s=np.maximum(roof, np.where(some, moved / m.peak_bytes_per_s, 0.0)),

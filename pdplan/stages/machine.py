@@ -1,14 +1,15 @@
 """Candidate instances as columns of numbers: what physics needs of hardware, engine and shape."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pdplan.physics.collectives import shared_bytes_per_s
 from pdplan.physics.roofline import Floats
 from pdplan.specs.dtypes import COMPUTE_DTYPES, DTYPE_BYTES
-from pdplan.specs.engine import EngineSpec, Generation
+from pdplan.specs.engine import EngineSpec
 from pdplan.specs.hardware import HardwareSpec
 
 
@@ -63,30 +64,51 @@ class Machines:
     """Achieved bandwidth when streaming dense weights."""
     half_stream_bytes_per_s: Floats
     moe_bytes_per_s: Floats
+    product_floor_s: Floats
+    elementwise_bytes_per_s: Floats
+    staged_bytes: Floats
+    """Traffic per input value of a dense product to quantise it; 0 in 16 bits."""
     prefill_attention_flops_per_s: Floats
+    prefill_attention_bytes_per_s: Floats
+    prefill_attention_fill: Floats
     prefill_attention_floor_s: Floats
     decode_attention_bytes_per_s: Floats
     decode_attention_floor_s: Floats
     latent_flops_per_s: Floats
     latent_bytes_per_s: Floats
+    expert_floor_s: Floats
+    expert_padding: Floats
     expert_skew: Floats
     imbalance: Floats
     reduce_latency_s: Floats
+    """Of the engine's own all-reduce kernel, at this number of ranks."""
     reduce_bytes_per_s: Floats
+    reduce_limit_bytes: Floats
+    library_latency_s: Floats
+    library_bytes_per_s: Floats
+    nodes: Floats
+    """Scale-up domains that the tensor-parallel ranks span."""
+    node_bytes_per_s: Floats
+    """One-way network bandwidth of one accelerator."""
     exchange_latency_s: Floats
     exchange_bytes_per_s: Floats
     hop_latency_s: Floats
     hop_bytes_per_s: Floats
     prefill_layer_s: Floats
     decode_layer_s: Floats
+    prefill_launch_s: Floats
+    decode_launch_s: Floats
     step_s: Floats
     sequence_s: Floats
     request_s: Floats
+    serial_s: Floats
+    clump: Floats
     encoder_attention_flops_per_s: Floats
-    encoder_half_positions: Floats
+    encoder_attention_fill: Floats
     encoder_floor_s: Floats
     encoder_layer_s: Floats
     encoder_item_s: Floats
+    encoder_megapixel_s: Floats
     encoder_frame_s: Floats
     network_latency_s: Floats
     network_bytes_per_s: Floats
@@ -100,6 +122,7 @@ class Machines:
     """What the engine may use of it."""
     reserve_bytes: Floats
     activation_bytes_per_token: Floats
+    cache_share: Floats
 
     def take(self, index: NDArray[np.intp]) -> "Machines":
         """Rows of the table, repeated as asked."""
@@ -134,62 +157,86 @@ def compute_dtype(hardware: HardwareSpec, weight_dtype: str) -> str | None:
     return next((d for d in candidates if getattr(hardware.compute, d, None)), None)
 
 
-def _rate(hardware: HardwareSpec, constants: Generation, weight_dtype: str) -> tuple[float, float]:
+def _rate(
+    hardware: HardwareSpec, mfu: Mapping[str, float], weight_dtype: str
+) -> tuple[float, float]:
     """Peak and achieved rate of products with weights of a type."""
     dtype = compute_dtype(hardware, weight_dtype)
     if dtype is None:
         return np.nan, np.nan
     peak = float(getattr(hardware.compute, dtype))
-    mfu = constants.gemm.mfu
-    return peak, peak * mfu.get(dtype, mfu.get("bf16", min(mfu.values())))
+    return peak, peak * _share(mfu, dtype)
 
 
-def _stream(hardware: HardwareSpec, constants: Generation, weight_dtype: str) -> float:
-    mbu = constants.gemm.mbu
-    return hardware.memory.bandwidth * mbu.get(weight_dtype, mbu.get("bf16", min(mbu.values())))
+def _share(table: Mapping[str, float], dtype: str | None) -> float:
+    """Of a type, else of 16 bits, else the least known."""
+    return table.get(dtype or "", table.get("bf16", min(table.values())))
+
+
+def _staged_bytes(operand: str | None) -> float:
+    """Bytes to read a 16-bit value and write it in the operand type; 0 where it stays."""
+    narrow = {"fp8": 1.0, "int8": 1.0, "fp4": 0.5625}
+    return 2 + narrow[operand] if operand in narrow else 0.0
 
 
 def _per_accelerator(
     hardware: HardwareSpec, engine: EngineSpec, weight_dtype: str, moe_dtype: str
 ) -> dict[str, float]:
     constants, _ = engine.constants(hardware.generation)
-    peak, rate = _rate(hardware, constants, weight_dtype)
-    moe_peak, moe_rate = _rate(hardware, constants, moe_dtype)
-    half_peak, half_rate = _rate(hardware, constants, "bf16")
+    gemm, attention, experts = constants.gemm, constants.attention, constants.experts
+    encoder, overhead, network = constants.encoder, constants.overhead, constants.network
+    collectives, memory = constants.collectives, constants.memory
+    peak, rate = _rate(hardware, gemm.mfu, weight_dtype)
+    moe_peak, moe_rate = _rate(hardware, experts.mfu, moe_dtype)
+    half_peak, half_rate = _rate(hardware, gemm.mfu, "bf16")
     bandwidth = hardware.memory.bandwidth
-    attention, experts, encoder = constants.attention, constants.experts, constants.encoder
-    overhead, network, memory = constants.overhead, constants.network, constants.memory
     return {
         "weight_bytes": DTYPE_BYTES[weight_dtype],
         "moe_weight_bytes": DTYPE_BYTES[moe_dtype],
-        "norm": constants.gemm.norm,
+        "norm": gemm.norm,
         "peak_flops_per_s": peak,
         "flops_per_s": rate,
         "moe_peak_flops_per_s": moe_peak,
-        "moe_flops_per_s": min(moe_rate, moe_peak * experts.mfu),
+        "moe_flops_per_s": moe_rate,
         "half_peak_flops_per_s": half_peak,
         "half_flops_per_s": half_rate,
         "peak_bytes_per_s": bandwidth,
-        "stream_bytes_per_s": _stream(hardware, constants, weight_dtype),
-        "half_stream_bytes_per_s": _stream(hardware, constants, "bf16"),
-        "moe_bytes_per_s": bandwidth * experts.mbu,
+        "stream_bytes_per_s": bandwidth * _share(gemm.mbu, weight_dtype),
+        "half_stream_bytes_per_s": bandwidth * _share(gemm.mbu, "bf16"),
+        "moe_bytes_per_s": bandwidth * _share(experts.mbu, moe_dtype),
+        "product_floor_s": gemm.floor,
+        "elementwise_bytes_per_s": bandwidth * gemm.elementwise_mbu,
+        "staged_bytes": _staged_bytes(compute_dtype(hardware, weight_dtype)),
         "prefill_attention_flops_per_s": half_peak * attention.prefill_mfu,
+        "prefill_attention_bytes_per_s": bandwidth * attention.prefill_mbu,
+        "prefill_attention_fill": attention.prefill_fill,
         "prefill_attention_floor_s": attention.prefill_floor,
         "decode_attention_bytes_per_s": bandwidth * attention.decode_mbu,
         "decode_attention_floor_s": attention.decode_floor,
         "latent_flops_per_s": half_peak * attention.latent_mfu,
         "latent_bytes_per_s": bandwidth * attention.latent_mbu,
+        "expert_floor_s": experts.floor,
+        "expert_padding": experts.padding,
         "expert_skew": experts.skew,
+        "imbalance": experts.imbalance,
+        "reduce_limit_bytes": collectives.limit,
+        "exchange_latency_s": collectives.exchange_latency,
+        "hop_latency_s": collectives.latency,
         "prefill_layer_s": overhead.prefill_layer,
         "decode_layer_s": overhead.decode_layer,
+        "prefill_launch_s": overhead.prefill_launch,
+        "decode_launch_s": overhead.decode_launch,
         "step_s": overhead.step,
         "sequence_s": overhead.sequence,
         "request_s": overhead.request,
+        "serial_s": overhead.serial,
+        "clump": overhead.clump,
         "encoder_attention_flops_per_s": half_peak * encoder.attention_mfu,
-        "encoder_half_positions": encoder.half_positions,
+        "encoder_attention_fill": encoder.attention_fill,
         "encoder_floor_s": encoder.attention_floor,
         "encoder_layer_s": encoder.layer,
         "encoder_item_s": encoder.item,
+        "encoder_megapixel_s": encoder.megapixel,
         "encoder_frame_s": encoder.frame,
         "network_latency_s": network.latency,
         "network_layerwise": float(network.layerwise),
@@ -197,6 +244,7 @@ def _per_accelerator(
         "usable_bytes": hardware.memory.capacity * memory.utilization,
         "reserve_bytes": memory.reserve,
         "activation_bytes_per_token": memory.activation_bytes_per_token,
+        "cache_share": memory.cache_share,
     }
 
 
@@ -205,7 +253,13 @@ def _per_instance(shape: Shape, hardware: HardwareSpec, engine: EngineSpec) -> d
     collectives, network = constants.collectives, constants.network
     moe_ranks = shape.ep * shape.moe_tp
     domain = hardware.scale_up.domain if hardware.scale_up else 1
+    inside = min(shape.tp, domain)
     out = hardware.scale_out.bandwidth if hardware.scale_out else 0.0
+    link = _link(hardware, inside)
+    library = link * collectives.library_efficiency
+    if inside > 1:
+        shared = float(shared_bytes_per_s(inside, library, collectives.contention))
+        library = min(shared, link)
     return {
         "tp": shape.tp,
         "pp": shape.pp,
@@ -214,25 +268,18 @@ def _per_instance(shape: Shape, hardware: HardwareSpec, engine: EngineSpec) -> d
         "moe_tp": shape.moe_tp,
         "moe_ranks": moe_ranks,
         "kv_bytes": DTYPE_BYTES[shape.kv_dtype],
-        "imbalance": constants.experts.imbalance if shape.ep > 1 else 1.0,
-        "reduce_latency_s": _by_ranks(collectives.latency, shape.tp)
-        if shape.tp <= domain
-        else collectives.exchange_latency,
-        "reduce_bytes_per_s": _link(hardware, shape.tp)
-        * _by_ranks(collectives.efficiency, shape.tp),
-        "exchange_latency_s": collectives.exchange_latency,
+        "reduce_latency_s": collectives.latency + collectives.rank_latency * inside,
+        "reduce_bytes_per_s": link * collectives.efficiency,
+        "library_latency_s": collectives.library_latency
+        + collectives.library_rank_latency * inside,
+        "library_bytes_per_s": library,
+        "nodes": np.ceil(shape.tp / domain),
+        "node_bytes_per_s": out * network.efficiency if shape.tp > domain else np.inf,
         "exchange_bytes_per_s": _link(hardware, moe_ranks) * collectives.exchange_efficiency,
-        "hop_latency_s": _by_ranks(collectives.latency, 2),
-        "hop_bytes_per_s": _link(hardware, shape.gpus) * _by_ranks(collectives.efficiency, 2),
+        "hop_bytes_per_s": _link(hardware, shape.gpus) * collectives.efficiency,
         "network_bytes_per_s": out * shape.gpus * network.efficiency,
         "network_peak_bytes_per_s": out * shape.gpus,
     }
-
-
-def _by_ranks(table: dict[int, float], ranks: int) -> float:
-    """Constant of the smallest measured group that holds the ranks, else of the largest."""
-    fitting = [n for n in sorted(table) if n >= ranks]
-    return table[fitting[0] if fitting else max(table)]
 
 
 def _link(hardware: HardwareSpec, ranks: int) -> float:

@@ -8,7 +8,8 @@ from numpy.typing import ArrayLike
 from pdplan.physics.memory import sequences_that_fit
 from pdplan.physics.roofline import Floats
 from pdplan.specs.model import ModelSpec
-from pdplan.stages.llm import ACTIVATION_BYTES, cache_shard
+from pdplan.stages.layers import ACTIVATION_BYTES
+from pdplan.stages.llm import cache_shard
 from pdplan.stages.machine import Machines
 
 CERTAINTY = 2.33
@@ -23,11 +24,13 @@ class DeviceMemory:
     activations: Floats
     reserve: Floats
     limit: Floats
+    cache_share: Floats
 
     @property
     def cache(self) -> Floats:
         """What is left for KV; negative where the weights alone do not fit."""
-        return self.limit - self.weights - self.activations - self.reserve
+        left: Floats = self.limit - self.weights - self.activations - self.reserve
+        return left * self.cache_share
 
 
 def device_memory(
@@ -60,6 +63,7 @@ def device_memory(
         activations=workspace * np.asarray(pass_tokens, float) / m.tp,
         reserve=m.reserve_bytes,
         limit=m.usable_bytes,
+        cache_share=m.cache_share,
     )
 
 

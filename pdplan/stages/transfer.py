@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from pdplan.physics.roofline import Floats
 from pdplan.specs.dtypes import DTYPE_BYTES
 from pdplan.specs.model import ModelSpec
-from pdplan.stages.llm import ACTIVATION_BYTES
+from pdplan.stages.layers import ACTIVATION_BYTES
 
 
 @dataclass(frozen=True, slots=True, eq=False)

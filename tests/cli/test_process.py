@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 import pdplan
 from pdplan.cli import app
 
-HEAVY = {"numpy", "pulp", "pydantic", "rich", "yaml", "highspy"}
-COMMANDS = ("solve", "compare", "evaluate", "explain", "predict")
+HEAVY = {"numpy", "pulp", "pydantic", "rich", "yaml", "highspy", "scipy", "plotly"}
+COMMANDS = ("solve", "compare", "evaluate", "explain", "predict", "calibrate", "validate")
 GROUPS = ("hardware", "models", "workloads", "engines")
 
 

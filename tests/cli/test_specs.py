@@ -66,6 +66,48 @@ def test_check_says_all_problems(tmp_path):
     ]
 
 
+def test_check_guards_the_roofline(tmp_path):
+    path = tmp_path / "mine.yaml"
+    data = yaml.safe_load((bundled_root() / "engines" / "vllm.yaml").read_text(encoding="utf-8"))
+    data["generations"]["hopper"]["measured"] = ["h100-sxn"]
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    line = path.read_text().splitlines().index("    - h100-sxn") + 1
+    result = run("engines", "check", str(path))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == (
+        f"{path}:{line}: generations.hopper.measured[0]: unknown hardware 'h100-sxn'; "
+        "did you mean 'h100-sxm'?\n"
+    )
+    data["generations"]["hopper"]["gemm"]["mfu"]["bf16"] = 1.2
+    path = tmp_path / "fast.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    line = path.read_text().splitlines().index("        bf16: 1.2") + 1
+    for args in (("engines", "check", str(path)), ("engines", "show", str(path))):
+        result = run(*args)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == (
+            f"{path}:{line}: generations.hopper.gemm.mfu.bf16: "
+            "must be at most 1: a share of the datasheet peak; got 1.2\n"
+        )
+
+
+def test_engines_show_what_stands_behind_a_generation(tmp_path):
+    path = tmp_path / "mine.yaml"
+    data = yaml.safe_load((bundled_root() / "engines" / "vllm.yaml").read_text(encoding="utf-8"))
+    data["generations"]["hopper"] |= {
+        "points": 123,
+        "measured": ["h100-sxm", "h200-sxm"],
+        "in_sample": {"tpot": 0.04},
+        "held_out": {"tpot": 0.083, "ttft": 0.2},
+        "intervals": {"gemm.norm": [1, 16]},
+    }
+    path.write_text(yaml.safe_dump(data, sort_keys=False))
+    result = run("engines", "show", str(path), "--format", "md")
+    origin = data["generations"]["hopper"]["origin"]
+    row = f"| hopper | {origin} | h100-sxm, h200-sxm | 123 | tpot 4 % | tpot 8.3 %, ttft 20 % | 1 |"
+    assert row in result.stdout.splitlines()
+
+
 def test_check_of_an_empty_folder(tmp_path):
     assert run("models", "check", str(tmp_path)).stderr == f"{tmp_path}: holds no YAML files\n"
 

@@ -5,9 +5,11 @@ import math
 import time
 
 import pytest
+import yaml
 
 from pdplan import predict
 from pdplan.planner import PREDICT_INPUTS, PREDICT_OUTPUTS
+from pdplan.specs.catalog import bundled_root
 
 BASE = {"model": "llama-3.1-8b", "hardware": "h100-sxm"}
 VISION = BASE | {"model": "qwen2.5-vl-7b", "image_width": "1280", "image_height": "720"}
@@ -194,3 +196,18 @@ def test_many_rows():
     found = predict(rows)
     assert time.perf_counter() - started < 30
     assert not any(row["error"] for row in found)
+
+
+def test_a_row_fits_if_its_cache_does(tmp_path):
+    """An engine that gives the cache half of what is left holds half as many requests."""
+    profile = yaml.safe_load((bundled_root() / "engines" / "vllm.yaml").read_text("utf-8"))
+    profile["generations"]["hopper"]["memory"]["cache_share"] = 0.5
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(profile, sort_keys=False), encoding="utf-8")
+    row = GOOD["decode"] | {"context": "4000"}
+    whole, half = predict([row, row | {"engine": str(path)}])
+    assert half["kv_capacity_tokens"] == pytest.approx(whole["kv_capacity_tokens"] / 2, rel=1e-9)
+    most = int(half["kv_capacity_tokens"] // 4000)
+    rows = [row | {"engine": str(path), "batch": str(most + more)} for more in (0, 1)]
+    assert [found["fits"] for found in predict(rows)] == [True, False]
+    assert predict([row | {"batch": str(most + 1)}])[0]["fits"] is True

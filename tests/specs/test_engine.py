@@ -1,9 +1,13 @@
 """Engine profiles: every file loads, and every hardware finds constants."""
 
+import copy
+
 import pytest
+import yaml
 from pydantic import BaseModel
 
-from pdplan.specs.catalog import names
+from pdplan.errors import SpecError
+from pdplan.specs.catalog import bundled_root, names
 from pdplan.specs.engine import load_engine
 from pdplan.specs.hardware import load_hardware
 
@@ -28,7 +32,7 @@ def test_profile_is_complete(name):
     assert set(engine.transferred.values()) <= set(engine.generations)
     assert not set(engine.transferred) & set(engine.generations)
     for generation, constants in engine.generations.items():
-        assert constants.error, f"{generation} does not state its error"
+        assert constants.error or constants.in_sample, f"{generation} does not state its error"
         shares = dict(_shares(constants))
         assert len(shares) >= 10
         assert all(0 < share <= 1 for share in shares.values()), shares
@@ -40,11 +44,10 @@ def test_every_hardware_resolves(name, hardware):
     engine = load_engine(name)
     generation = load_hardware(hardware).generation
     constants, origin = engine.constants(generation)
-    if generation in engine.generations:
-        assert constants is engine.generations[generation]
-        assert origin == constants.origin
-    else:
-        assert origin == "transferred"
+    assert constants is engine.generations[engine.lender(generation)]
+    assert origin == (constants.origin if generation in engine.generations else "transferred")
+    measured = not constants.measured or hardware in constants.measured
+    assert engine.constants(generation, hardware)[1] == (origin if measured else "transferred")
 
 
 def test_unknown_generation_is_marked():
@@ -68,3 +71,92 @@ def test_unknown_silicon_is_slowest():
         assert unknown.gemm.mbu["bf16"] <= constants.gemm.mbu["bf16"]
         assert unknown.attention.decode_mbu <= constants.attention.decode_mbu
         assert unknown.overhead.step >= constants.overhead.step
+
+
+BUNDLED = yaml.safe_load((bundled_root() / "engines" / "vllm.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """A profile like the bundled one but for some keys: its path."""
+
+    def change(changes):
+        data = copy.deepcopy(BUNDLED)
+        for path, value in changes.items():
+            *parents, last = path.split("/")
+            inner = data
+            for part in parents:
+                inner = inner.setdefault(part, {})
+            inner[last] = value
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+        return path
+
+    return change
+
+
+def said(path, mark):
+    """What loading a profile complains of, with the first line that holds `mark` as LINE."""
+    with pytest.raises(SpecError) as caught:
+        load_engine(str(path))
+    lines = path.read_text(encoding="utf-8").splitlines()
+    line = next(i for i, text in enumerate(lines, 1) if mark in text)
+    return str(caught.value).replace(f"{path}:{line}: ", "LINE: ")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("gemm/mfu/bf16", 1.0625, "must be at most 1: a share of the datasheet peak; got 1.0625"),
+        (
+            "attention/decode_mbu",
+            7.25,
+            "must be at most 1: a share of the datasheet peak; got 7.25",
+        ),
+        ("network/efficiency", -0.25, "must be above 0: a share of the datasheet peak; got -0.25"),
+        ("memory/utilization", 1.125, "must be at most 1: a share of device memory; got 1.125"),
+        ("overhead/step", "-3 ms", "must be a finite number of at least 0; got -3 ms"),
+        ("gemm/norm", 0.0625, "must be greater than or equal to 1; got 0.0625"),
+    ],
+)
+def test_above_the_roofline_is_refused(changed, key, value, message):
+    path = changed({f"generations/hopper/{key}": value})
+    dotted = f"generations.hopper.{key}".replace("/", ".")
+    assert said(path, str(value)) == f"LINE: {dotted}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("transferred/volta", "amper", "'amper' is no generation of this profile; "
+         "did you mean 'ampere'?"),
+        ("transferred/hopper", "ampere", "has constants of its own and need not borrow any"),
+        ("unknown", "unmeasure", "'unmeasure' is no generation of this profile; "
+         "did you mean 'unmeasured'?"),
+        ("generations/hopper/intervals/gemm.mfu.bf61", [0.1, 0.2], "is no constant; "
+         "did you mean 'gemm.mfu.bf16'?"),
+        ("generations/hopper/intervals/gemm.norm", [17.0, 18.5], "[17, 18.5] does not hold the "
+         f"constant, {BUNDLED['generations']['hopper']['gemm']['norm']:g}"),
+    ],
+)  # fmt: skip
+def test_names_lead_somewhere(changed, key, value, message):
+    mark = f"{key.rpartition('/')[2]}:" + (f" {value}" if isinstance(value, str) else "")
+    found = said(changed({key: value}), mark)
+    assert found == f"LINE: {key.replace('/', '.')}: {message}"
+
+
+def test_all_problems_at_once(changed):
+    with pytest.raises(SpecError) as caught:
+        load_engine(str(changed({"transferred/volta": "x", "transferred/turing": "y"})))
+    assert len(caught.value.problems) == 2
+
+
+def test_what_was_not_measured_is_transferred(changed):
+    path = changed({"generations/hopper/measured": ["h100-sxm"]})
+    engine = load_engine(str(path))
+    assert engine.own
+    assert engine.constants("hopper", "h100-sxm")[1] == "user"
+    assert engine.constants("hopper", "mine/h100-sxm.yaml")[1] == "user"
+    assert engine.constants("hopper", "h800")[1] == "transferred"
+    assert engine.constants("volta", "v100-32gb")[1] == "transferred"
+    assert not load_engine("vllm").own

@@ -25,6 +25,8 @@ def _table(name):
 
 IDS = {row["facts_id"]: row["spec_id"] for row in _table("hardware_ids.csv")}
 ROWS = {IDS[row["id"]]: row for row in _table("hardware.csv")}
+MEASURED = ("gh200-144gb", "rtx-3090")  # of public measurements only
+TABLED = [name for name in NAMES if name not in MEASURED]
 needs_facts = pytest.mark.skipif(not ROWS, reason=f"the table of facts is not at {FACTS}")
 
 
@@ -74,19 +76,19 @@ def test_a_listed_hardware_has_a_default_price_and_dates_it(name):
 
 @needs_facts
 def test_the_ids_are_those_of_the_table():
-    assert sorted(IDS.values()) == NAMES
+    assert sorted([*IDS.values(), *MEASURED]) == NAMES
 
 
 @needs_facts
 @pytest.mark.parametrize("dtype", ["fp32", "tf32", "bf16", "fp16", "fp8", "int8", "fp4"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLED)
 def test_rates_equal_the_table(name, dtype):
     stated, found = ROWS[name][dtype], getattr(load_hardware(name).compute, dtype)
     assert found == (_near(stated, 1e12) if stated else None)
 
 
 @needs_facts
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLED)
 def test_memory_and_power_equal_the_table(name):
     row, spec = ROWS[name], load_hardware(name)
     assert spec.memory.capacity == int(row["mem_bytes"])
@@ -95,7 +97,7 @@ def test_memory_and_power_equal_the_table(name):
 
 
 @needs_facts
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLED)
 def test_links_equal_the_table(name):
     row, spec = ROWS[name], load_hardware(name)
     if row["link_uni_gbs"]:
@@ -112,7 +114,7 @@ def test_links_equal_the_table(name):
 
 
 @needs_facts
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLED)
 def test_network_equals_the_table(name):
     stated, spec = ROWS[name]["nic_gbps_num"], load_hardware(name)
     found = spec.scale_out and spec.scale_out.bandwidth

@@ -1,6 +1,7 @@
 """Weights, caches and KV capacity against published sizes."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,22 @@ def test_an_encode_instance_holds_towers_only():
     assert text.cache[0, 0] == pytest.approx(
         text.limit[0, 0] - text.weights[0, 0] - text.activations[0, 0] - text.reserve[0, 0]
     )
+
+
+@pytest.mark.parametrize("share", [1.0, 0.85, 0.3])
+def test_an_engine_may_give_the_cache_a_share_of_what_is_left(share):
+    spec, m = load_model("llama-3.1-8b"), build(Shape("h200-sxm"))
+    whole = device_memory(spec, m, pass_tokens=8192.0)
+    shared = device_memory(
+        spec, replace(m, cache_share=np.full_like(m.tp, share)), pass_tokens=8192.0
+    )
+    left = whole.limit - whole.weights - whole.activations - whole.reserve
+    assert shared.cache[0, 0] == pytest.approx(share * left[0, 0], rel=1e-12)
+    assert shared.weights[0, 0] == whole.weights[0, 0]
+
+
+def test_what_does_not_fit_has_no_cache():
+    spec = load_model("llama-3.1-405b")
+    m = build(Shape("h200-sxm"))
+    half = replace(m, cache_share=np.full_like(m.tp, 0.5))
+    assert (device_memory(spec, half, pass_tokens=1.0).cache < 0).all()

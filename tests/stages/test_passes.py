@@ -113,12 +113,12 @@ def test_a_wider_split_computes_no_longer(model):
 
 
 def at_unit_rates(m):
-    """Machines whose every rate is one operation a second and whose memory is free."""
-    one = np.ones_like(m.tp)
+    """Machines of one operation a second, free memory, and experts that do nothing in vain."""
+    one, none = np.ones_like(m.tp), np.zeros_like(m.tp)
     names = [f.name for f in fields(m)]
     rates = {n: one for n in names if n.endswith("flops_per_s")}
     free = {n: one * 1e30 for n in names if n.endswith("bytes_per_s")}
-    return replace(m, **rates, **free, imbalance=one)
+    return replace(m, **rates, **free, expert_padding=none, imbalance=none)
 
 
 @pytest.mark.parametrize("model", ["llama-3.1-8b", "llama-3.1-70b", "mixtral-8x7b", "deepseek-v3"])

@@ -1,0 +1,1 @@
+"""Engine profiles fitted to measurements, and scored on them."""

@@ -1,0 +1,1 @@
+"""Short timings of operators on the accelerator at hand, through PyTorch."""
