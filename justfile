@@ -17,3 +17,6 @@ bench:
     python benchmarks/start_up.py
     python benchmarks/candidates.py
     python benchmarks/growth.py
+    python benchmarks/classes.py
+    python benchmarks/percentiles.py
+    python benchmarks/simulation.py

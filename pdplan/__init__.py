@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pdplan.errors import PdplanError
     from pdplan.plan import Plan
-    from pdplan.planner import compare, evaluate, explain, predict, solve
+    from pdplan.planner import compare, evaluate, explain, predict, simulate, solve
     from pdplan.specs.plan_file import load_plan
     from pdplan.specs.scenario import load_scenario
 
@@ -24,6 +24,7 @@ __all__ = [
     "load_plan",
     "load_scenario",
     "predict",
+    "simulate",
     "solve",
 ]
 
@@ -36,6 +37,7 @@ _HOMES = {
     "load_plan": "pdplan.specs.plan_file",
     "load_scenario": "pdplan.specs.scenario",
     "predict": "pdplan.planner",
+    "simulate": "pdplan.planner",
     "solve": "pdplan.planner",
 }
 

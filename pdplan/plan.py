@@ -132,6 +132,8 @@ class ClassPrediction:
     attainment: float
     ttft_s: Spread
     tpot_s: Spread
+    itl_s: Spread
+    """Every gap between the tokens of an answer, all counting alike."""
     e2e_s: Spread
 
 
@@ -146,6 +148,7 @@ class Prediction:
     output_tokens_per_s_per_gpu: float
     ttft_s: Spread
     tpot_s: Spread
+    itl_s: Spread
     e2e_s: Spread
     ttft_terms_s: TtftTerms
     classes: tuple[ClassPrediction, ...] = ()
@@ -219,6 +222,10 @@ class Plan:
     infeasible: Infeasible | None
     provenance: tuple[Provenance, ...]
     solver: SolverReport | None
+    speculative: Mapping[str, Any] | None = None
+    """How tokens are drafted, as the plan file says it."""
+    warnings: tuple[str, ...] = ()
+    """Where the closed forms are known to be less accurate than elsewhere, or worse."""
     schema_version: int = SCHEMA_VERSION
 
     @property

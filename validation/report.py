@@ -228,9 +228,9 @@ INTRODUCTION = """# Validation
 
 How far pdplan's predictions are from public measurements. This page is written by
 `python -m validation.report` from the measurements (not part of the project; folder and licences
-in `validation/datasets/` and at the end), the profiles in `engines/`, `validation/held_out.csv` and
-`validation/kernels.csv`. Score a profile on your own measurements with `pdplan validate`, fit one
-with `pdplan calibrate`.
+in `validation/datasets/` and at the end), the profiles in `engines/`, `validation/held_out.csv`,
+`validation/kernels.csv`, `validation/agreement.csv` and `validation/largest_rates.csv`. Score a
+profile on your own measurements with `pdplan validate`, fit one with `pdplan calibrate`.
 
 All errors are absolute percentage errors of the prediction against the measurement unless they
 carry a sign. "In sample" means on the data of the fit; "held out" means that the group was
@@ -240,11 +240,12 @@ predicted by a fit that had not seen it.
 
 def page() -> str:
     """The whole page."""
+    from validation.agreement_page import agreement
     from validation.extras import sections
     from validation.summary import summary
 
     lines = [INTRODUCTION, *summary(), *kernels(), *held_out(), *closed_loop(), *in_sample()]
-    lines += [*published(), *sections(), *sources()]
+    lines += [*published(), *sections(), *agreement(), *sources()]
     return "\n".join(lines).rstrip() + "\n"
 
 

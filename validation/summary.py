@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterator, Sequence
 
 from pdplan.calibration.formats.row import Measured
+from validation.agreement_page import against_simulation
 from validation.datasets import distserve, dynamo, inferencex, mooncake, splitwise, trtllm
 from validation.extras import aims
 from validation.fit import HELD_OUT
@@ -112,6 +113,7 @@ def lines() -> Iterator[Line]:
     (score,) = scored(trtllm.throughput())
     yield "the same, 1 - rank correlation", 1 - score.rank, 0.03, ""
     yield from aims()
+    yield from against_simulation()
 
 
 def summary() -> Iterator[str]:

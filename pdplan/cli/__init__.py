@@ -9,7 +9,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # looking for them
 
 import typer  # noqa: E402
 
-from pdplan.cli import calibration, fleet, planning, points, specs, validation  # noqa: E402
+from pdplan.cli import calibration, fleet, planning, points, simulation, specs, validation  # noqa: E402
 from pdplan.cli.pages import Group  # noqa: E402
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 planning.register(app)
 fleet.register(app)
+simulation.register(app)
 points.register(app)
 calibration.register(app)
 validation.register(app)

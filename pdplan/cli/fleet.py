@@ -8,7 +8,7 @@ import typer
 from pdplan.cli.inputs import SpecsDir, check_folder
 from pdplan.cli.output import Form, Format, say, say_blocks, say_grid, say_plan
 from pdplan.cli.pages import Page
-from pdplan.cli.planning import CsvFile
+from pdplan.cli.planning import CsvFile, read_whole
 from pdplan.errors import Problem, SpecError
 from pdplan.report import render
 from pdplan.report.files import check_writable, write_file
@@ -23,6 +23,11 @@ Examples:
   pdplan evaluate plan.yaml --rate 30
   pdplan evaluate plan.yaml --rates 10,20,30 --format csv
   pdplan evaluate plan.yaml --max-rate
+  pdplan evaluate plan.yaml --concurrency 64
+  pdplan evaluate plan.yaml --rate 90 --requests 1000
+\b
+A rate that a fleet cannot keep up with has no steady state: --requests N then
+tells what the first N requests of an empty fleet see.
 """
 _EXPLAIN = """\b
 Example:
@@ -47,17 +52,28 @@ def evaluate(
     max_rate: Annotated[
         bool, typer.Option("--max-rate", help="The largest rate that keeps the objectives.")
     ] = False,
+    concurrency: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Closed loop: so many requests are always in the fleet."),
+    ] = None,
+    requests: Annotated[
+        str | None,
+        typer.Option(metavar="N", help="Only the first N requests of a fleet that starts empty."),
+    ] = None,
     specs: SpecsDir = None,
     form: Form = Format.table,
     csv: CsvFile = None,
 ) -> None:
     """Predict what a fleet delivers: percentiles, utilisation, attainment."""
-    given = [("--rate", rate), ("--rates", rates), ("--max-rate", max_rate or None)]
-    flags = [name for name, value in given if value is not None]
-    if len(flags) > 1:
-        raise _wrong(flags[1], f"cannot be combined with {flags[0]}")
+    given = {
+        "--rate": rate, "--rates": rates, "--max-rate": max_rate or None,
+        "--concurrency": concurrency, "--requests": requests,
+    }  # fmt: skip
+    _check_combined([name for name, value in given.items() if value is not None])
     asked = [read_rate("--rates", part) for part in rates.split(",")] if rates is not None else []
     one = read_rate("--rate", rate) if rate is not None else None
+    in_flight = None if concurrency is None else read_whole("--concurrency", concurrency, 1)
+    first = None if requests is None else read_whole("--requests", requests, 1)
     check_writable(csv)
     check_folder(specs)
     from pdplan import planner
@@ -76,10 +92,23 @@ def evaluate(
         if csv is not None:
             write_file(csv, render.csv_grid(grid))
         return
-    answer = planner.max_rate(fleet) if max_rate else planner.evaluate(fleet, rate_rps=one)
+    if in_flight is not None:
+        answer = planner.evaluate_closed(fleet, in_flight)
+    elif first is not None:
+        answer = planner.evaluate_first(fleet, first, rate_rps=one)
+    elif max_rate:
+        answer = planner.max_rate(fleet)
+    else:
+        answer = planner.evaluate(fleet, rate_rps=one)
     say_plan(answer, form)
     if csv is not None:
         write_file(csv, render.plan_csv(answer))
+
+
+def _check_combined(flags: list[str]) -> None:
+    """Refuse questions that exclude each other; only a rate goes with first requests."""
+    if len(flags) > 1 and flags != ["--rate", "--requests"]:
+        raise _wrong(flags[1], f"cannot be combined with {flags[0]}")
 
 
 def explain(

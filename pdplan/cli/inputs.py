@@ -65,6 +65,29 @@ class Inputs:
     arrival_scv: Annotated[
         Text, _serve("Squared variation of arrivals; Poisson is 1.", metavar="X")
     ] = None
+    peak_factor: Annotated[
+        Text, _serve("Busiest rate of the day over --rate, its mean.", metavar="X")
+    ] = None
+    burst: Annotated[
+        Text,
+        _serve("Bursts: rate over the mean, share of time, length.", metavar="X,SHARE,TIME"),
+    ] = None
+    prefix_hit: Annotated[
+        Text, _serve("Share of prompts in the prefix cache.", metavar="SHARE")
+    ] = None
+    turns: Annotated[
+        Text, _serve("Requests of a session, each with all before it as history.", metavar="N")
+    ] = None
+    think: Annotated[Text, _serve("Time between an answer and the next turn.", metavar="TIME")] = (
+        None
+    )
+    speculative: Annotated[
+        Text,
+        _serve(
+            "Speculative decoding: drafted tokens, acceptance, mtp, ngram or a model.",
+            metavar="N,SHARE,DRAFT",
+        ),
+    ] = None
     ttft: Annotated[
         Text, _wish("Time to first token: milliseconds, or with a unit: 0.8s.", metavar="TIME")
     ] = None
@@ -95,6 +118,10 @@ class Inputs:
     placement: Annotated[
         Texts, _choice("PD, P-D, EPD, EP-D, E-P-D, ...; default auto: all.", metavar="TEXT")
     ] = None
+    split: Annotated[
+        Text,
+        _choice("Own pools for classes of requests; default auto.", metavar="auto|never|always"),
+    ] = None
     system: Annotated[Text, _choice("A published system's preset.", metavar="NAME")] = None
     role: Annotated[Texts, _choice("Accelerator of a pool: P=h200-sxm.", metavar="STAGES=ID")] = (
         None
@@ -106,7 +133,7 @@ class Inputs:
     weight_dtype: Annotated[Texts, _choice("bf16, fp8, ...", metavar="TYPE")] = None
     kv_dtype: Annotated[Texts, _choice("bf16, fp8, ...", metavar="TYPE")] = None
     max_batch: Annotated[Texts, _choice("Sequences of an instance at once.")] = None
-    scheduler: Annotated[Texts, _choice("chunked or prefill_first.", metavar="NAME")] = None
+    scheduler: Annotated[Texts, _choice("chunked, prefill_first, layered.", metavar="NAME")] = None
     chunk_tokens: Annotated[Texts, _choice("Tokens of a chunk of prefill.")] = None
     routing: Annotated[
         Text, _choice("least_loaded, central, round_robin or random.", metavar="NAME")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from pdplan.cli.importing import import_config
+from pdplan.cli.importing_traces import import_trace
 from pdplan.cli.inputs import SpecsDir, check_folder
 from pdplan.cli.output import Form, Format, say, say_blocks, say_grid, tell
 from pdplan.cli.pages import Page
@@ -32,6 +33,9 @@ def register(app: typer.Typer) -> None:
         if kind == "model":
             example = f"{call} import config.json --name my-model -o models/my-model.yaml"
             sub.command("import", cls=Page, epilog=example)(import_config)
+        if kind == "workload":
+            example = f"{call} import trace.csv -o workloads/mine.yaml --plot mine.html"
+            sub.command("import", cls=Page, epilog=example)(import_trace)
         app.add_typer(sub, name=group)
 
 

@@ -1,6 +1,11 @@
 """Placements: which stages share a process, which share devices, and what moves between pools."""
 
-from pdplan.placement.grammar import COVERED, Placement, parse_placement
+from pdplan.placement.grammar import (
+    COVERED,
+    JOINED,
+    Placement,
+    parse_placement,
+)
 from pdplan.placement.latency import Chain
 
-__all__ = ["COVERED", "Chain", "Placement", "parse_placement"]
+__all__ = ["COVERED", "JOINED", "Chain", "Placement", "parse_placement"]

@@ -1,7 +1,8 @@
 """The placement notation: `E-P-D`, `EP-D`, `(E-P)-D` (after EPD-Serve, arXiv 2601.11590).
 
 Letters written together run in one process, parentheses put processes on the same devices, and
-`-` is a network hop between pools.
+`-` is a network hop between pools. Where groups of request classes have pools of their own, their
+placements are joined by ` + `.
 """
 
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ STAGES = {
 ORDER = "MEPDAF"
 COVERED = ("PD", "EPD", "P-D", "EP-D", "E-PD", "E-P-D")
 """Placements that a plan can be made for."""
+JOINED = " + "
+"""Between the placements of groups of classes that share nothing."""
 
 
 @dataclass(frozen=True, slots=True)

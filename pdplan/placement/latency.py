@@ -7,10 +7,15 @@ import numpy as np
 
 from pdplan.physics.roofline import Floats
 from pdplan.placement.grammar import Placement
+from pdplan.pools.decode_pool import DecodeTable
 from pdplan.pools.demand import Demand
 from pdplan.pools.table import Ints, PoolTable
 from pdplan.queueing import Wait, sojourn_cdf, sojourn_mean_s, sojourn_quantile_s
+from pdplan.queueing.link import hop_wait
 from pdplan.stages.transfer import Link, cache_copies
+
+SHORT = 0.005
+"""Share of the fixed times below which a mean wait for a wire counts as one of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,6 +28,9 @@ class Sojourn:
     """Of waiting, [X, S, W]."""
     tail_means_s: Floats
     """[X, S, W]."""
+    follows: tuple[bool, ...] = ()
+    """Of each wait whether only those meet it who met the one before [W]; all others are
+    independent. Probabilities are over all requests either way."""
 
     def attainment(self, objective_s: float, weight: Floats) -> Floats:
         """Share of requests within an objective [X], over support points of given weights."""
@@ -34,6 +42,7 @@ class Sojourn:
                 self.fixed_s[:, points],
                 self.probabilities[:, points],
                 self.tail_means_s[:, points],
+                self.follows,
             )
         )
 
@@ -41,7 +50,12 @@ class Sojourn:
         """Percentiles of the first choice's TTFT [L]."""
         return np.asarray(
             sojourn_quantile_s(
-                levels, weight, self.fixed_s[0], self.probabilities[0], self.tail_means_s[0]
+                levels,
+                weight,
+                self.fixed_s[0],
+                self.probabilities[0],
+                self.tail_means_s[0],
+                self.follows,
             )
         )
 
@@ -105,45 +119,119 @@ class Chain:
         return np.asarray((m.kv_bytes * cache_copies(self.demand.model, m.tp))[:, 0])
 
     def transfers_s(self, choices: Ints) -> tuple[Floats, Floats]:
-        """Exposed time of the embedding and the KV hop [X, S]; zero where there is none."""
-        nothing = np.zeros((len(choices), len(self.demand.prompt_tokens)))
+        """Mean exposed time of the embedding and the KV hop, waits for the wire included [X, S].
+
+        Zero where there is no hop.
+        """
+        embedding, kv = self._hops(choices)
+        return embedding.exposed_s + embedding.waited_s, kv.exposed_s + kv.waited_s
+
+    def _hops(self, choices: Ints) -> tuple["Hop", "Hop"]:
+        """The embedding and the KV hop under load."""
+        shape = (len(choices), len(self.demand.prompt_tokens))
         embedding, kv = self.embedding_link(choices), self.kv_link(choices)
-        size = self.demand.embedding_bytes()
-        moved = nothing if embedding is None else embedding.exposed_s(size) * (size > 0)
-        cached = nothing if kv is None else kv.exposed_s(self.kv_bytes(choices))
+        nothing = Hop(*(np.zeros(shape) for _ in range(3)))
+        moved = cached = nothing
+        if embedding is not None:
+            size = np.broadcast_to(self.demand.embedding_bytes(), shape)
+            moved = self._hop(embedding, "E", "P", size, choices)
+        if kv is not None:
+            cached = self._hop(kv, "P", "D", self.kv_bytes(choices), choices)
         return moved, cached
 
+    def _hop(self, link: Link, source: str, target: str, size: Floats, choices: Ints) -> "Hop":
+        """Put the demand on a link: each end carries one transfer at a time.
+
+        Requests that leave a pass together queue for its sender; what can wait while its pass
+        still runs delays nobody.
+        """
+        i, sender = self.table(source)
+        j, receiver = self.table(target)
+        weight = self.demand.weight() * (size[0] > 0)
+        share = float(weight.sum())
+        if share <= 0:
+            return Hop(*(np.zeros(size.shape) for _ in range(3)))
+        wire = np.broadcast_to(link.moving_s(size), size.shape)
+        mean = wire @ weight / share
+        scv = np.maximum(wire**2 @ weight / share / np.maximum(mean, 1e-300) ** 2 - 1, 0.0)
+        rate = self.demand.rate_rps * share
+        wait = hop_wait(
+            rate / sender.columns.instances[choices[:, i]],
+            rate / receiver.columns.instances[choices[:, j]],
+            mean * link.sender_share[:, 0],
+            scv,
+            sender.mean_batch[choices[:, i]] if source == "P" else 1.0,
+            sender.columns.instances[choices[:, i]],
+            receiver.columns.instances[choices[:, j]],
+            received_mean_s=mean * link.receiver_share[:, 0],
+            in_turn=isinstance(receiver, DecodeTable) and receiver.routing != "random",
+        )
+        tail = np.asarray(wait.tail_mean_s)[:, None]
+        slack = np.broadcast_to(link.slack_s(size), size.shape)
+        kept = np.exp(-np.where(tail > 0, slack / np.where(tail > 0, tail, 1.0), 0.0))
+        present = size > 0
+        return Hop(
+            exposed_s=link.exposed_s(size) * present,
+            probability=np.asarray(wait.probability)[:, None] * kept * present,
+            tail_mean_s=np.broadcast_to(tail, size.shape),
+        )
+
     def sojourn(self, choices: Ints) -> Sojourn:
-        """Time to first token of choices [X, pools]."""
+        """Time to first token of choices [X, pools].
+
+        Its waits are those of `waits` in the same order, then those for the wires. What a pool that
+        only decodes has in `prefill_s` (the rest of a step) counts if it gives the first token.
+        """
         has_media = self.demand.media.present.astype(float)
-        moved, cached = self.transfers_s(choices)
+        moved, cached = self._hops(choices)
         late = self.placement.decode_apart and self.first_token_from == "prefill"
-        fixed = moved + (0.0 if late else cached)
-        probabilities, means = [], []
+        fixed = moved.exposed_s + (0.0 if late else cached.exposed_s)
+        probabilities, means, follows = [], [], []
         for i, table in enumerate(self.tables):
             column = choices[:, i]
-            fixed = fixed + table.encode_s[column] + table.prefill_s[column]
-            for wait in table.waits:
-                if late and wait is table.decode_wait:
+            fixed = fixed + table.encode_s[column]
+            if not (late and table.stages == "D"):
+                fixed = fixed + table.prefill_s[column]
+            for name, wait in table.named_waits:
+                if late and name == "decode":
                     continue
-                share = has_media if wait is table.encode_wait else np.ones_like(has_media)
+                share = has_media if name == "encode" else np.ones_like(has_media)
                 probabilities.append(np.asarray(wait.probability)[column, None] * share)
                 means.append(np.asarray(wait.tail_mean_s)[column, None] * np.ones_like(share))
-        return Sojourn(fixed, np.stack(probabilities, -1), np.stack(means, -1))
+                follows.append(wait.follows)
+        for hop in (moved,) if late else (moved, cached):
+            short = hop.waited_s < SHORT * fixed
+            fixed = fixed + np.where(short, hop.waited_s, 0.0)
+            chance = np.where(short, 0.0, hop.probability)
+            if chance.any():
+                probabilities.append(chance)
+                means.append(hop.tail_mean_s)
+                follows.append(False)
+        return Sojourn(fixed, np.stack(probabilities, -1), np.stack(means, -1), tuple(follows))
 
     def waits(self, choices: Ints) -> Sequence[tuple[str, Wait]]:
-        """Waits along the way, named."""
+        """Waits for instances along the way, named by the stage before which they are."""
         found = []
         for i, table in enumerate(self.tables):
-            for name, wait in (
-                ("encode", table.encode_wait),
-                ("prefill", table.prefill_wait),
-                ("decode", table.decode_wait),
-            ):
-                if wait is not None:
-                    column = choices[:, i]
-                    picked = Wait(
-                        np.asarray(wait.probability)[column], np.asarray(wait.tail_mean_s)[column]
-                    )
-                    found.append((name, picked))
+            for name, wait in table.named_waits:
+                column = choices[:, i]
+                probability, mean = np.asarray(wait.probability), np.asarray(wait.tail_mean_s)
+                found.append((name, Wait(probability[column], mean[column], wait.follows)))
         return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hop:
+    """A transfer between two pools under load, each [X, S]."""
+
+    exposed_s: Floats
+    """Delay if the wire is free."""
+    probability: Floats
+    """Of a wait for the wire that delays the request."""
+    tail_mean_s: Floats
+
+    @property
+    def waited_s(self) -> Floats:
+        """Mean of that wait over all requests."""
+        waits = self.probability > 0
+        return np.where(waits, self.probability * np.where(waits, self.tail_mean_s, 0.0), 0.0)

@@ -1,4 +1,4 @@
-"""The questions people ask: solve, compare, evaluate, explain, predict."""
+"""The questions people ask: solve, compare, evaluate, simulate, explain, predict."""
 
 from importlib import import_module
 from typing import Any
@@ -8,9 +8,12 @@ _HOMES = {
     "compare": "solving",
     "evaluate": "evaluation",
     "max_rate": "evaluation",
+    "evaluate_closed": "closed_fleet",
+    "evaluate_first": "first_requests",
     "explain": "explanation",
     "Explanation": "explanation",
     "Section": "explanation",
+    "simulate": "simulating",
     "predict": "prediction",
     "PREDICT_INPUTS": "prediction",
     "PREDICT_OUTPUTS": "prediction",

@@ -1,31 +1,41 @@
 """What keeps a plan from being cheaper: limits without slack, and what one instance less breaks."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
+from pdplan.placement import Chain
 from pdplan.planner.context import Context
-from pdplan.planner.fleet import Fleet
+from pdplan.planner.fleet import Fleet, Fleets
 from pdplan.planner.goals import Goal
+from pdplan.planner.late import tpot_s
 from pdplan.planner.place import network_load
-from pdplan.pools.load import tpot_quantiles_s
-from pdplan.solver.columns import Choice
 from pdplan.units import format_seconds
 
 LIMITS = {"gpus": "max_gpus", "usd_per_hour": "budget", "power_w": "power"}
 
 
-def binding(context: Context, fleet: Fleet, choice: Choice) -> tuple[str, ...]:
+def binding(context: Context, fleets: Fleets, limits: Sequence[str]) -> tuple[str, ...]:
     """Name what binds, limits first, then pool by pool what one instance fewer would break."""
-    found = [_limit(context, name) for name in choice.binding if _is_limit(name)]
-    for i, member in enumerate(fleet.members):
-        if member.pool.instances > 1:
-            fewer = replace(member.pool, instances=member.pool.instances - 1)
-            members = (*fleet.members[:i], replace(member, pool=fewer), *fleet.members[i + 1 :])
-            broken = broken_by(replace(fleet, members=members), i)
-            if broken is not None:
-                found.append(f"{member.name}: with {counted(fewer.instances)} {broken}")
+    found = [_limit(context, name) for name in limits if _is_limit(name)]
+    for fleet in fleets.groups:
+        for i, member in enumerate(fleet.members):
+            if member.pool.instances > 1:
+                fewer = member.pool.instances - 1
+                broken = broken_by(resized(fleet, i, fewer), i)
+                if broken is not None:
+                    found.append(f"{member.name}: with {counted(fewer)} {broken}")
     return tuple(found)
+
+
+def resized(fleet: Fleet, position: int, instances: int) -> Fleet:
+    """Give a pool of a fleet another number of instances."""
+    member = fleet.members[position]
+    changed = replace(member, pool=replace(member.pool, instances=instances))
+    return replace(
+        fleet, members=(*fleet.members[:position], changed, *fleet.members[position + 1 :])
+    )
 
 
 def counted(instances: int) -> str:
@@ -58,7 +68,7 @@ def broken_by(fleet: Fleet, pool: int) -> str | None:
     if (network_load(fleet.demand, fleet.placement, table) >= 1).any():
         return "its network could not carry the transfers"
     for goal in fleet.goals:
-        reached = _reached(fleet, goal)
+        reached = _reached(chain, goal)
         if reached > goal.limit_s * (1 + 1e-9):
             whose = f" of {goal.request_class}" if len(fleet.demand.traffic.classes) > 1 else ""
             return (
@@ -68,11 +78,9 @@ def broken_by(fleet: Fleet, pool: int) -> str | None:
     return None
 
 
-def _reached(fleet: Fleet, goal: Goal) -> float:
-    chain = fleet.chain()
-    level = np.array([goal.level])
-    if goal.metric == "tpot":
-        return float(tpot_quantiles_s(chain.table("D")[1], fleet.demand, level)[0, 0])
-    choice = np.zeros((1, len(chain.tables)), np.int64)
+def _reached(chain: Chain, goal: Goal) -> float:
     weight = goal.weight / goal.weight.sum()
-    return float(chain.sojourn(choice).quantiles_s(level, weight)[0])
+    if goal.metric == "tpot":
+        return tpot_s(chain, weight, goal.level)
+    choice = np.zeros((1, len(chain.tables)), np.int64)
+    return float(chain.sojourn(choice).quantiles_s(np.array([goal.level]), weight)[0])

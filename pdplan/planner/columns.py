@@ -5,20 +5,25 @@ what that plan costs, every single count that could still beat it.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pdplan.physics.roofline import Floats
-from pdplan.planner.goals import Goal, tpot_goals
+from pdplan.planner.goals import Goal, tightest, tpot_goals, tpot_goals_by_class
 from pdplan.pools.demand import Demand
-from pdplan.pools.load import Discipline, occupancy, pool_table, tpot_quantiles_s
+from pdplan.pools.load import Discipline, class_tpot_quantiles_s, occupancy, pool_table
 from pdplan.pools.table import Columns, Ints, PoolTable
-from pdplan.pools.times import Times
-from pdplan.queueing import decode_states, largest_stable_batch, tpot_quantile_s
+from pdplan.pools.times import Times, resident_at
+from pdplan.queueing import largest_stable_batch
 
 NEARLY_SATURATED = 0.995
-HALVINGS = 30
-"""Bisections of an instance's rate at most; they end when the number of instances is settled."""
+DOUBLINGS = 16
+"""Of the least number of instances that bears the load; what needs more has no use."""
+NEAR = 40
+"""A least count need not be nearer than one in so many."""
+EXACT = 1e-9
+"""Relative excess over an objective that is not counted."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,26 +46,105 @@ class Starts:
         return Starts(self.config[rows], self.max_batch[rows], self.least[rows], self.top[rows])
 
 
-def least_instances(
+def bearing(
     times: Times, demand: Demand, goals: tuple[Goal, ...], batches: tuple[int, ...]
 ) -> Starts:
-    """Fewest instances of each candidate at which the pool is stable and meets TPOT."""
+    """Fewest instances of each candidate that bear the load, whatever that does to latencies."""
     usable = np.flatnonzero(times.fits())
     if "D" not in times.stages:
         most = NEARLY_SATURATED * occupancy(times, demand).capacity_rps()[usable]
         rate = demand.rate_rps * (demand.media_share if times.stages == "E" else 1.0)
         least = np.floor(rate / most).astype(np.int64) + 1
         return Starts.from_least(usable, np.ones_like(usable), least)
-    config, cap = _batch_limits(times, goals, usable, batches)
-    highest = _highest_rate(times, demand, goals, config, cap)
-    keep = highest > demand.rate_rps * 1e-9
-    config, cap, highest = config[keep], cap[keep], highest[keep]
-    least = np.ceil(demand.rate_rps / highest * (1 - 1e-12)).astype(np.int64)
-    return Starts.from_least(config, cap, np.maximum(least, 1))
+    config, cap = _batch_limits(times, demand, goals, usable, batches)
+    work = np.zeros(len(config))
+    if "P" in times.stages:
+        work = demand.mean(times.marginal_s + times.encode_s)[config]
+    full = np.take_along_axis(times.step_s[config], cap[:, None] - 1, axis=1)[:, 0]
+    most = NEARLY_SATURATED / (work + demand.decode_steps * full / cap)
+    least = np.maximum(np.ceil(demand.rate_rps / most * (1 - 1e-12)).astype(np.int64), 1)
+    _, limits = tpot_goals(goals)
+    quick = times.step_s[config, 0] / demand.tokens_per_step <= limits.min(initial=np.inf)
+    return Starts.from_least(config, cap, least).take(np.flatnonzero(quick))
+
+
+def raised(
+    times: Times,
+    demand: Demand,
+    goals: tuple[Goal, ...],
+    discipline: Discipline,
+    starts: Starts,
+    most: Floats,
+) -> Starts:
+    """Raise counts until the pool is stable, has room and meets the tightest TPOT.
+
+    TPOT falls with instances, so by doubling and bisection; candidates that need more than `most`
+    [rows] are left out. Between a count that fails and one that does not, by turns the middle and
+    where a straight line says: 1 / TPOT falls about evenly with the load of an instance. It ends a
+    little below the least count where that is large: what is below it fails for sure.
+    """
+    worth = np.flatnonzero(starts.least <= most)
+    starts, most = starts.take(worth), most[worth]
+    goals = tightest(goals) if "D" in times.stages else ()
+    if not goals and not _keeps(times, demand):
+        return starts
+
+    def pace(rows: Ints, counts: Ints) -> Floats:
+        """Objective over TPOT, the worst of all levels; 0 without a steady state."""
+        columns = Columns.of(starts.config[rows], counts, starts.max_batch[rows])
+        columns, room = with_room(times, columns, demand)
+        table = pool_table(times, columns, demand, discipline)
+        ratio = np.maximum(tpot_ratio(table, demand, goals), EXACT)
+        return np.where(room & table.stable, 1 / ratio, 0.0)
+
+    low, high = starts.least - 1, starts.least.copy()
+    below, above = np.zeros(len(high)), np.zeros(len(high))
+    rows = np.arange(len(high))
+    for _ in range(DOUBLINGS):
+        if not rows.size:
+            break
+        above[rows] = pace(rows, high[rows])
+        rows = rows[above[rows] < 1 - EXACT]
+        low[rows], below[rows] = high[rows], above[rows]
+        rows = rows[high[rows] < most[rows]]
+        high[rows] = np.minimum(2 * high[rows], most[rows]).astype(np.int64)
+    kept = np.flatnonzero(above >= 1 - EXACT)
+    rows, straight = kept, True
+    while (rows := rows[high[rows] - low[rows] > np.maximum(1, low[rows] // NEAR)]).size:
+        a, b = low[rows], high[rows]
+        share = np.full(len(rows), 0.5)
+        if straight:
+            share = (above[rows] - 1) / np.maximum(above[rows] - below[rows], EXACT)
+        guess = 1 / (1 / b + np.clip(share, 0, 1) * (1 / a - 1 / b))
+        middle = np.clip(np.rint(guess).astype(np.int64), a + 1, b - 1)
+        found = pace(rows, middle)
+        good = found >= 1 - EXACT
+        low[rows[~good]], below[rows[~good]] = middle[~good], found[~good]
+        high[rows[good]], above[rows[good]] = middle[good], found[good]
+        straight = not straight
+    return Starts.from_least(starts.config[kept], starts.max_batch[kept], low[kept] + 1)
+
+
+def tpot_ratio(table: PoolTable, demand: Demand, goals: tuple[Goal, ...]) -> Floats:
+    """Every class's own TPOT percentiles over its objectives, the worst of them [K]."""
+    worst = np.zeros(len(table))
+    for weight, levels, limits in tpot_goals_by_class(goals):
+        reached = class_tpot_quantiles_s(table, demand, weight, levels)
+        worst = np.maximum(worst, (reached / limits).max(axis=1))
+    return worst
+
+
+def tpot_met(table: PoolTable, demand: Demand, goals: tuple[Goal, ...]) -> np.ndarray:
+    """Whether every class's own TPOT percentiles are within its objectives [K]."""
+    return np.asarray(tpot_ratio(table, demand, goals) <= 1 + EXACT)
 
 
 def _batch_limits(
-    times: Times, goals: tuple[Goal, ...], usable: Ints, batches: tuple[int, ...]
+    times: Times,
+    demand: Demand,
+    goals: tuple[Goal, ...],
+    usable: Ints,
+    batches: tuple[int, ...],
 ) -> tuple[Ints, Ints]:
     """Batch limits of each candidate: as asked, if they fit, or the cache's, TPOT's and a third."""
     largest = times.step_s.shape[1]
@@ -75,7 +159,8 @@ def _batch_limits(
     limits = [fits]
     _, tpot = tpot_goals(goals)
     if tpot.size:
-        quick = np.asarray(largest_stable_batch(times.step_s[usable], tpot.min()))
+        step = tpot.min() * demand.tokens_per_step
+        quick = np.asarray(largest_stable_batch(times.step_s[usable], step))
         quick = np.clip(quick, 1, fits)
         limits += [quick, np.sqrt(quick * fits.astype(float)).astype(np.int64)]
     pairs = _distinct(np.tile(usable, len(limits)), np.concatenate(limits))
@@ -89,39 +174,6 @@ def _distinct(first: Ints, second: Ints) -> Ints:
     new = np.ones(len(pairs), bool)
     new[1:] = (np.diff(pairs, axis=0) != 0).any(1)
     return np.asarray(pairs[new])
-
-
-def _highest_rate(
-    times: Times, demand: Demand, goals: tuple[Goal, ...], config: Ints, cap: Ints
-) -> Floats:
-    """Rate that one instance takes at most, by bisection; 0 where TPOT cannot be met [rows]."""
-    levels, limits = tpot_goals(goals)
-    work = np.zeros(len(config))
-    if "P" in times.stages:
-        work = demand.mean(times.marginal_s + times.encode_s)[config]
-    step = times.step_s[config]
-    full = np.take_along_axis(step, cap[:, None] - 1, axis=1)[:, 0]
-    saturated = NEARLY_SATURATED / (work + demand.decode_steps * full / cap)
-    if not levels.size:
-        return saturated
-
-    def meets(rate: Floats) -> np.ndarray:
-        slowed = step / np.maximum(1 - rate * work, 1e-6)[:, None]
-        states = decode_states(slowed, rate, demand.decode_steps, cap)
-        reached = np.asarray(tpot_quantile_s(states, slowed, levels, demand.output_scv))
-        return np.asarray((reached <= limits).all(1) & states.stable)
-
-    low, high = np.zeros(len(config)), saturated.copy()
-    low[meets(high)] = high[meets(high)]
-    possible = step[:, 0] <= limits.min()
-    for _ in range(HALVINGS):
-        fewest, enough = (np.ceil(demand.rate_rps / np.maximum(r, 1e-300)) for r in (high, low))
-        if (~possible | (fewest >= enough)).all():
-            break
-        middle = (low + high) / 2
-        good = meets(middle)
-        low, high = np.where(good, middle, low), np.where(good, high, middle)
-    return np.where(possible, low, 0.0)
 
 
 def coarse(starts: Starts) -> Columns:
@@ -152,10 +204,32 @@ def loaded(
     goals: tuple[Goal, ...],
 ) -> PoolTable:
     """Work out columns and keep those that are stable and meet every TPOT objective."""
+    columns, keep = with_room(times, columns, demand)
     table = pool_table(times, columns, demand, discipline)
-    keep = np.asarray(table.stable, bool)
-    levels, limits = tpot_goals(goals)
-    if "D" in times.stages and levels.size and keep.any():
-        quick = tpot_quantiles_s(table, demand, levels) <= limits * (1 + 1e-9)
-        keep &= quick.all(1)
-    return table if keep.all() else table.take(np.flatnonzero(keep))
+    keep = keep & table.stable
+    if not keep.all():
+        table = table.take(np.flatnonzero(keep))
+    if "D" not in times.stages or not len(table):
+        return table
+    good = tpot_met(table, demand, goals)
+    return table if good.all() else table.take(np.flatnonzero(good))
+
+
+def with_room(times: Times, columns: Columns, demand: Demand) -> tuple[Columns, np.ndarray]:
+    """Lower batch limits to what fits beside the history that sessions keep between turns.
+
+    More instances keep less each, so a column's limit rises with its count. Also which columns
+    [K] have room for one request at all.
+    """
+    if not _keeps(times, demand):
+        return columns, np.ones(len(columns), bool)
+    config: Any = columns.config
+    room = resident_at(times, demand, columns.instances.astype(float), config)
+    batch = np.minimum(columns.max_batch, np.floor(room)).astype(np.int64)
+    limited = Columns(columns.config, columns.instances, np.maximum(batch, 1))
+    return limited, np.asarray(batch >= 1)
+
+
+def _keeps(times: Times, demand: Demand) -> bool:
+    """Whether sessions keep their history in this pool between turns."""
+    return "P" in times.stages and demand.idle_tokens_s > 0

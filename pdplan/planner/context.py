@@ -1,15 +1,20 @@
 """Everything of a scenario that placements share: demand, objectives, timed candidates."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from pdplan.planner.columns import Starts, coarse, least_instances, loaded
+from pdplan.physics.roofline import Floats
+from pdplan.placement import Placement
+from pdplan.planner.columns import Starts, bearing, coarse, loaded, raised
 from pdplan.planner.goals import Goal, goals
+from pdplan.planner.limits import limited_to, limits_of
 from pdplan.planner.shapes import PIPELINES, candidate_shapes
 from pdplan.pools.demand import Demand, demand
 from pdplan.pools.load import Discipline
+from pdplan.pools.subset import demand_of
 from pdplan.pools.table import Columns, PoolTable
 from pdplan.pools.times import Times, stage_times
 from pdplan.specs.hardware import HardwareSpec
@@ -21,7 +26,7 @@ from pdplan.stages.machine import Shape
 class Variant:
     """How colocated pools interleave: one of the choices of the search space."""
 
-    scheduler: Literal["chunked", "prefill_first"]
+    scheduler: Literal["chunked", "prefill_first", "layered"]
     chunk_tokens: int
 
 
@@ -42,15 +47,41 @@ class Context:
     demand: Demand
     goals: tuple[Goal, ...]
     hardware: dict[str, HardwareSpec]
+    placements: tuple[Placement, ...] = ()
+    """Those that matter where there is a ceiling."""
+    ceiling: float = np.inf
+    """Fleets whose objective is above it are of no use, and candidates for them are left out."""
+    _first: dict[tuple[str, Variant], Candidates] = field(default_factory=dict)
     _cache: dict[tuple[str, Variant], Candidates] = field(default_factory=dict)
     _ladders: dict[tuple[str, Variant], PoolTable] = field(default_factory=dict)
 
     @classmethod
     def of(cls, scenario: Scenario) -> "Context":
         """Prepare a scenario."""
-        work = demand(scenario.model, scenario.traffic)
+        work = demand(scenario.model, scenario.traffic, scenario.speculation)
         hardware = {choice.id: choice.spec for choice in scenario.hardware}
         return cls(scenario, work, goals(work), hardware)
+
+    def of_classes(self, classes: Sequence[int]) -> "Context":
+        """Prepare the same scenario for some of its classes alone; nodes are not rounded there.
+
+        Raises UnfitError where what they ask for cannot be.
+        """
+        work = demand_of(self.demand, classes)
+        limits = replace(self.scenario.limits, whole_nodes=False)
+        return Context(replace(self.scenario, limits=limits), work, goals(work), self.hardware)
+
+    def within(self, caps: Mapping[str, float]) -> "Context":
+        """Take limits by the names of `limits` in the place of the scenario's; nothing is redone.
+
+        What has been worked out of candidates does not depend on limits.
+        """
+        return replace(self, scenario=limited_to(self.scenario, caps))
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Limits that the whole fleet must keep, by resource."""
+        return limits_of(self.scenario)
 
     def variants(self, stages: tuple[str, ...]) -> list[Variant]:
         """Schedulers and chunk sizes to try for a placement's pools."""
@@ -62,14 +93,44 @@ class Context:
 
     def discipline(self, variant: Variant) -> Discipline:
         """Routing and scheduling as the queueing takes them."""
-        return Discipline(self.scenario.routing, variant.scheduler)
+        search = self.scenario.search
+        return Discipline(self.scenario.routing, variant.scheduler, search.parallel_encode)
 
     def candidates(self, stages: str, variant: Variant) -> Candidates:
         """Timed candidates of a pool, worked out once."""
         key = (stages, variant)
         if key not in self._cache:
-            self._cache[key] = self._candidates(stages, variant)
+            pool = self.bearing(stages, variant)
+            most = self._affordable(stages, variant, pool)
+            discipline = self.discipline(variant)
+            starts = raised(pool.times, self.demand, self.goals, discipline, pool.starts, most)
+            self._cache[key] = replace(pool, starts=starts)
         return self._cache[key]
+
+    def _affordable(self, stages: str, variant: Variant, pool: Candidates) -> Floats:
+        """Instances of each candidate below the ceiling, beside the least of other pools [rows]."""
+        if not np.isfinite(self.ceiling):
+            return np.full(len(pool.starts.config), np.inf)
+        others = min(
+            sum(self.least_worth(self.bearing(s, variant)) for s in p.pools if s != stages)
+            for p in self.placements
+            if stages in p.pools
+        )
+        unit = self.unit_objective(pool.times)[pool.starts.config]
+        most = (self.ceiling - others) / np.maximum(unit, 1e-12)
+        return np.asarray(np.floor(most * (1 + 1e-12)))
+
+    def least_worth(self, pool: Candidates) -> float:
+        """Objective of the cheapest candidate's least instances."""
+        unit = self.unit_objective(pool.times)[pool.starts.config]
+        return float((unit * pool.starts.least).min(initial=np.inf))
+
+    def bearing(self, stages: str, variant: Variant) -> Candidates:
+        """Timed candidates of a pool at the counts that bear its load, worked out once."""
+        key = (stages, variant)
+        if key not in self._first:
+            self._first[key] = self._candidates(stages, variant)
+        return self._first[key]
 
     def _candidates(self, stages: str, variant: Variant) -> Candidates:
         scenario = self.scenario
@@ -87,7 +148,7 @@ class Context:
                 times = self._timed(stages, variant, [*times.shapes, *extra])
         pins = scenario.search.roles.get(stages)
         batches = pins.max_batch if pins and pins.max_batch else scenario.search.max_batch
-        starts = least_instances(times, self.demand, self.goals, batches)
+        starts = bearing(times, self.demand, self.goals, batches)
         return Candidates(times, starts, shapes.turned_away)
 
     def _timed(self, stages: str, variant: Variant, shapes: list[Shape]) -> Times:

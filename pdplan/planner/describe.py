@@ -15,8 +15,9 @@ from pdplan.plan import (
     Status,
     Transfer,
 )
-from pdplan.planner.fleet import Fleet, Member
-from pdplan.planner.predict_fleet import predict_fleet
+from pdplan.planner.caveats import caveats
+from pdplan.planner.combined import predict_fleets
+from pdplan.planner.fleet import Fleet, Fleets, Member
 from pdplan.planner.provenance import provenance
 from pdplan.pools.demand import Demand
 from pdplan.pools.table import PoolTable
@@ -35,8 +36,17 @@ def pool_name(stages: str) -> str:
     return "+".join(POOL_NAMES[letter] for letter in stages)
 
 
+def group_name(classes: Sequence[str], stages: str) -> str:
+    """Name of a pool that only some classes use.
+
+    >>> group_name(["chat", "code"], "P")
+    'chat+code/prefill'
+    """
+    return f"{'+'.join(classes)}/{pool_name(stages)}"
+
+
 def describe(
-    fleet: Fleet,
+    fleets: Fleets,
     *,
     status: Status,
     objective: Objective,
@@ -44,34 +54,43 @@ def describe(
     alternatives: Sequence[Alternative] = (),
     solver: SolverReport | None = None,
 ) -> Plan:
-    """Predict a fleet and write down all there is to say of it."""
-    chain = fleet.chain()
-    prediction = predict_fleet(fleet, chain)
-    cost = fleet.usd_per_hour
-    tokens_per_hour = prediction.output_tokens_per_s_per_gpu * fleet.gpus * 3600
+    """Predict fleets and write down all there is to say of them."""
+    chains = tuple(fleet.chain() for fleet in fleets.groups)
+    prediction = predict_fleets(fleets, chains)
+    cost, traffic = fleets.usd_per_hour, fleets.demand.traffic
+    billed = traffic.mean_rate_rps / traffic.rate_rps
+    tokens_per_hour = prediction.output_tokens_per_s_per_gpu * fleets.gpus * billed * 3600
+    first = fleets.first
     return Plan(
         status=status,
-        placement=fleet.placement.text,
-        system=fleet.system,
-        label=fleet.placement.label(tuple(m.pool.instances for m in fleet.members)),
+        placement=fleets.placement,
+        system=first.system,
+        label=fleets.label,
         objective=objective,
         cost_usd_per_hour=cost,
         usd_per_million_output_tokens=None if cost is None else cost / tokens_per_hour * 1e6,
-        gpus=fleet.gpus,
-        power_w=fleet.power_w,
-        model=fleet.model_id,
-        workload=fleet.workload,
-        engine=fleet.engine_id,
+        gpus=fleets.gpus,
+        power_w=fleets.power_w,
+        model=first.model_id,
+        workload=first.workload,
+        engine=first.engine_id,
         pools=tuple(
             _pool(fleet, member, table)
+            for fleet, chain in zip(fleets.groups, chains, strict=True)
             for member, table in zip(fleet.members, chain.tables, strict=True)
         ),
-        transfers=_transfers(fleet, chain),
+        transfers=tuple(
+            hop
+            for fleet, chain in zip(fleets.groups, chains, strict=True)
+            for hop in _transfers(fleet, chain)
+        ),
         prediction=prediction,
         binding=tuple(binding),
         alternatives=tuple(alternatives),
         infeasible=None,
-        provenance=provenance(fleet),
+        provenance=provenance(fleets),
+        warnings=caveats(fleets, chains),
+        speculative=first.demand.speculation.text() if first.demand.speculation else None,
         solver=solver,
     )
 
@@ -82,10 +101,14 @@ def _pool(fleet: Fleet, member: Member, table: PoolTable) -> PoolPlan:
     power = fleet.hardware[shape.hardware].power
     gpus = shape.gpus * pool.instances
     options: dict[str, object] = {"routing": member.discipline.routing}
+    if fleet.apart:
+        options["classes"] = list(fleet.classes)
     if "P" in pool.stages:
         options["chunk_tokens"] = member.chunk_tokens
     if "P" in pool.stages and decodes:
         options["scheduler"] = member.discipline.scheduler
+    if pool.stages == "E" and member.discipline.parallel_encode > 1:
+        options["parallel_encode"] = member.discipline.parallel_encode
     if fleet.model.moe is not None and pool.stages != "E":
         options |= {"moe_dtype": shape.moe_dtype, "moe_tp": shape.moe_tp}
     if fleet.first_token_from != "decode":

@@ -1,6 +1,6 @@
 """`evaluate`: what a given fleet delivers, at its own rate, at others, or at the most it takes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,15 +11,17 @@ from pdplan.placement import parse_placement
 from pdplan.plan import Objective, Plan
 from pdplan.planner.binding import broken_by
 from pdplan.planner.describe import describe
-from pdplan.planner.fleet import Fleet, Member
+from pdplan.planner.fleet import Fleet, Fleets, Member
 from pdplan.planner.goals import goals
+from pdplan.planner.overload import with_overload
 from pdplan.planner.place import Selected
 from pdplan.planner.shapes import default_weight_dtype, make_shape, misfit
-from pdplan.pools.demand import demand
+from pdplan.pools.demand import Demand, demand
 from pdplan.pools.load import Discipline
-from pdplan.pools.times import stage_times
-from pdplan.specs.plan_file import PlanSpec, PoolSpec
-from pdplan.specs.write import rate_text, workload_text
+from pdplan.pools.subset import demand_of
+from pdplan.pools.times import resident_at, stage_times
+from pdplan.specs.plan_file import Group, PlanSpec, PoolSpec
+from pdplan.specs.write import mean_rate_text, workload_text
 from pdplan.stages.machine import Shape
 
 
@@ -28,25 +30,30 @@ def evaluate(spec: PlanSpec, *, rate_rps: float | None = None) -> Plan:
 
     Raises UnfitError where a pool cannot hold or run the model.
     """
-    return evaluated(fleet_from(spec, rate_rps))
+    return evaluated(fleets_of(spec, rate_rps))
 
 
 def max_rate(spec: PlanSpec) -> Plan:
     """Evaluate a fleet at the largest rate that keeps every objective, to 0.1 %.
 
-    Raises InfeasibleError where even a trickle misses an objective.
+    Where classes have fleets of their own, all rates grow alike. Raises InfeasibleError where even
+    a trickle misses an objective.
     """
-    fleet = fleet_from(spec)
-    saturated = min(float(table.capacity_rps[0]) for table in fleet.chain().tables)
-    least = min(fleet.demand.rate_rps, saturated) * 1e-3
+    fleets = fleets_of(spec)
+    rate = fleets.demand.rate_rps
+    saturated = min(
+        float(table.capacity_rps[0]) * rate / group.demand.rate_rps
+        for group in fleets.groups
+        for table in group.chain().tables
+    )
+    least = min(rate, saturated) * 1e-3
 
     def keeps(rate: float) -> bool:
-        trial = at_rate(fleet, rate)
-        return all(broken_by(trial, i) is None for i in range(len(trial.members)))
+        return not any(_broken(at_rate(fleets, rate)))
 
     if not keeps(least):
-        trial = at_rate(fleet, least)
-        broken = next(b for i in range(len(trial.members)) if (b := broken_by(trial, i)))
+        name, broken = next(_broken(at_rate(fleets, least)))
+        broken = f"{name}: {broken}" if len(fleets.groups) > 1 else broken
         message = f"no rate keeps the objectives: at {least:.3g} req/s {broken}"
         raise InfeasibleError(message)
     low, high = least, least
@@ -55,42 +62,85 @@ def max_rate(spec: PlanSpec) -> Plan:
     while high - low > 1e-3 * low:
         middle = (low + high) / 2
         low, high = (middle, high) if keeps(middle) else (low, middle)
-    return evaluated(at_rate(fleet, low))
+    return evaluated(at_rate(fleets, low))
 
 
-def at_rate(fleet: Fleet, rate_rps: float) -> Fleet:
-    """Give the same fleet another rate."""
-    traffic = replace(fleet.demand.traffic, rate_rps=rate_rps)
-    workload = dict(fleet.workload) | {"rate": rate_text(rate_rps)}
-    return replace(fleet, demand=replace(fleet.demand, traffic=traffic), workload=workload)
+def at_rate(fleets: Fleets, rate_rps: float) -> Fleets:
+    """Give the same fleets another rate in all, that of the busiest time of day.
+
+    Every class keeps its share.
+    """
+    factor = rate_rps / fleets.demand.rate_rps
+    text = mean_rate_text(rate_rps, fleets.demand.traffic.peak_factor)
+
+    def scaled(demand: Demand) -> Demand:
+        rate = demand.rate_rps * factor if demand is not fleets.demand else rate_rps
+        return replace(demand, traffic=replace(demand.traffic, rate_rps=rate))
+
+    groups = tuple(
+        replace(
+            group,
+            demand=scaled(group.demand),
+            workload=dict(group.workload) | {"rate": text},
+            known={},
+        )
+        for group in fleets.groups
+    )
+    return Fleets(groups, scaled(fleets.demand))
 
 
-def evaluated(fleet: Fleet) -> Plan:
-    """Write down what a fleet delivers, and what of its objectives it misses."""
-    broken = []
-    for i, member in enumerate(fleet.members):
-        what = broken_by(fleet, i)
-        if what is not None:
-            broken.append(f"{member.name}: {what.replace('would be', 'is')}")
-    worth = fleet.usd_per_hour
-    return describe(
-        fleet,
+def _broken(fleets: Fleets) -> Iterator[tuple[str, str]]:
+    """Pools and what fails there."""
+    for group in fleets.groups:
+        for i, member in enumerate(group.members):
+            what = broken_by(group, i)
+            if what is not None:
+                yield member.name, what
+
+
+def evaluated(fleets: Fleets) -> Plan:
+    """Write down what fleets deliver, and what of their objectives they miss.
+
+    Where more comes than they carry, that they have no steady state instead.
+    """
+    broken = [f"{name}: {what.replace('would be', 'is')}" for name, what in _broken(fleets)]
+    plan = describe(
+        fleets,
         status="infeasible" if broken else "feasible",
-        objective=Objective("cost", worth, None, None),
+        objective=Objective("cost", fleets.usd_per_hour, None, None),
         binding=tuple(dict.fromkeys(broken)),
     )
+    return with_overload(plan)
 
 
-def fleet_from(spec: PlanSpec, rate_rps: float | None = None) -> Fleet:
-    """Build the fleet that a plan file describes."""
+def fleets_from(spec: PlanSpec, rate_rps: float | None = None) -> tuple[Fleet, ...]:
+    """Build the fleet of each group of classes, each with the demand of its own classes."""
+    return fleets_of(spec, rate_rps).groups
+
+
+def fleets_of(spec: PlanSpec, rate_rps: float | None = None) -> Fleets:
+    """Build the fleets that a plan file describes, with the demand of all of them."""
     traffic = spec.traffic if rate_rps is None else replace(spec.traffic, rate_rps=rate_rps)
-    work = demand(spec.model, traffic)
+    whole = demand(spec.model, traffic, spec.speculation)
     workload: Mapping[str, Any] = workload_text(
         spec.workload, spec.workload_id, traffic, spec.workload_folder
     )
+    groups = spec.groups
+    names = [kind.name for kind in traffic.classes]
+    found = []
+    for group in groups:
+        own = [names.index(name) for name in group.classes]
+        work = demand_of(whole, own) if len(groups) > 1 else whole
+        found.append(_fleet(spec, group, work, workload, apart=len(groups) > 1))
+    return Fleets(tuple(found), whole)
+
+
+def _fleet(
+    spec: PlanSpec, group: Group, work: Demand, workload: Mapping[str, Any], *, apart: bool
+) -> Fleet:
     fleet = Fleet(
-        placement=parse_placement(spec.placement),
-        members=tuple(_member(spec, pool) for pool in spec.pools),
+        placement=parse_placement(group.placement),
+        members=tuple(_member(spec, pool) for pool in group.pools),
         demand=work,
         goals=goals(work),
         model_id=spec.model_id,
@@ -99,9 +149,10 @@ def fleet_from(spec: PlanSpec, rate_rps: float | None = None) -> Fleet:
         engine=spec.engine,
         hardware=spec.hardware,
         workload=workload,
-        first_token_from=spec.pools[-1].options.first_token_from,
+        first_token_from=group.pools[-1].options.first_token_from,
         system=spec.system,
         whole_nodes=any(pool.options.whole_nodes for pool in spec.pools),
+        apart=apart,
     )
     return replace(fleet, members=tuple(_with_batch(fleet, member) for member in fleet.members))
 
@@ -132,7 +183,7 @@ def _member(spec: PlanSpec, pool: PoolSpec) -> Member:
     return Member(
         name=pool.name,
         pool=Selected(pool.stages, shape, pool.instances, pool.max_batch or 0),
-        discipline=Discipline(options.routing, options.scheduler),
+        discipline=Discipline(options.routing, options.scheduler, options.parallel_encode),
         chunk_tokens=options.chunk_tokens or spec.engine.defaults.chunk_tokens,
         usd_per_gpu_hour=price,
         price_source=source,
@@ -140,7 +191,10 @@ def _member(spec: PlanSpec, pool: PoolSpec) -> Member:
 
 
 def _with_batch(fleet: Fleet, member: Member) -> Member:
-    """Limit the batch to what fits; raises UnfitError where not even one request does."""
+    """Limit the batch to what fits beside what sessions keep; raises UnfitError where none does.
+
+    What is kept between turns gives way to a request that runs.
+    """
     pool, most = member.pool, fleet.engine.defaults.max_batch
     times = stage_times(
         pool.stages,
@@ -162,5 +216,7 @@ def _with_batch(fleet: Fleet, member: Member) -> Member:
         raise UnfitError(message)
     if "D" not in pool.stages:
         return replace(member, pool=replace(pool, max_batch=1))
-    batch = int(min(np.floor(times.resident[0]), pool.max_batch or most))
+    one: Any = np.zeros(1, np.int64)
+    room = float(resident_at(times, fleet.demand, np.array([float(pool.instances)]), one)[0])
+    batch = int(min(max(np.floor(room), 1), pool.max_batch or most))
     return replace(member, pool=replace(pool, max_batch=batch))

@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from pdplan.plan import Objective, Plan, Target
-from pdplan.planner.binding import broken_by, counted
+from pdplan.planner.binding import broken_by, counted, resized
 from pdplan.planner.describe import describe
-from pdplan.planner.evaluation import at_rate, evaluated, fleet_from
-from pdplan.planner.fleet import Fleet
+from pdplan.planner.evaluation import at_rate, evaluated, fleets_of
+from pdplan.planner.fleet import Fleet, Fleets
 from pdplan.planner.provenance import gathered
 from pdplan.pools.table import PoolTable
 from pdplan.specs.plan_file import PlanSpec
@@ -40,16 +40,16 @@ class Explanation:
 
 def explain(spec: PlanSpec) -> Explanation:
     """Explain what a fleet delivers and why."""
-    fleet = fleet_from(spec)
-    plan = evaluated(fleet)
+    fleets = fleets_of(spec)
+    plan = evaluated(fleets)
     return Explanation(
         plan=plan,
         sections=(
             _terms(plan),
-            _passes(fleet),
+            _passes(fleets),
             _memory(plan),
-            _binds(fleet, plan),
-            _sensitivities(fleet),
+            _binds(fleets, plan),
+            _sensitivities(fleets),
             _alternatives(spec),
             _provenance(plan),
         ),
@@ -70,14 +70,15 @@ def _terms(plan: Plan) -> Section:
     )
 
 
-def _passes(fleet: Fleet) -> Section:
+def _passes(fleets: Fleets) -> Section:
     rows: list[tuple[Cell, ...]] = []
-    chain = fleet.chain()
-    for member, table in zip(fleet.members, chain.tables, strict=True):
-        for what, one in _typical(fleet, table):
-            total, roof = float(one.total_s[0, 0]), float(one.roof_s[0, 0])
-            parts = (one.compute_s, one.memory_s, one.network_s, one.overhead_s)
-            rows.append((member.name, what, total, *(float(p[0, 0]) for p in parts), roof / total))
+    for fleet in fleets.groups:
+        for member, table in zip(fleet.members, fleet.chain().tables, strict=True):
+            for what, one in _typical(fleet, table):
+                total, roof = float(one.total_s[0, 0]), float(one.roof_s[0, 0])
+                parts = (one.compute_s, one.memory_s, one.network_s, one.overhead_s)
+                each = (float(part[0, 0]) for part in parts)
+                rows.append((member.name, what, total, *each, roof / total))
     return Section(
         "One pass of each stage, alone",
         ("pool", "pass", "total_s", "compute_s", "memory_s", "network_s", "overhead_s",
@@ -99,8 +100,10 @@ def _typical(fleet: Fleet, table: PoolTable) -> Iterator[tuple[str, Pass]]:
         if tower is not None:
             yield "encode, most common media", tower_pass(m, tower, one)
     if "P" in table.stages:
-        tokens = float(demand.mean(demand.prompt_tokens))
-        yield f"prefill, {tokens:.0f} tokens", prefill_pass(fleet.model, m, new_tokens=tokens)
+        tokens, cached = (float(demand.mean(x)) for x in (demand.new_tokens, demand.cached_tokens))
+        prompt = prefill_pass(fleet.model, m, new_tokens=tokens, prefix_tokens=cached)
+        beside = f" over {cached:.0f} cached" if cached else ""
+        yield f"prefill, {tokens:.0f} tokens{beside}", prompt
     if "D" in table.stages:
         batch = max(float(table.mean_batch[0]), 1.0)
         step = decode_pass(
@@ -129,18 +132,19 @@ def _memory(plan: Plan) -> Section:
     )  # fmt: skip
 
 
-def _binds(fleet: Fleet, plan: Plan) -> Section:
+def _binds(fleets: Fleets, plan: Plan) -> Section:
     assert plan.prediction is not None
     rows: list[tuple[Cell, ...]] = [
         (_name(t), t.predicted_s, t.objective_s, 1 - t.predicted_s / t.objective_s)
         for t in plan.prediction.targets
     ]
-    for i, member in enumerate(fleet.members):
-        if member.pool.instances > 1:
-            fewer = _resized(fleet, i, member.pool.instances - 1)
-            broken = broken_by(fewer, i) or "every objective still holds"
-            text = f"{member.name} with {counted(member.pool.instances - 1)}: {broken}"
-            rows.append((text, None, None, None))
+    for fleet in fleets.groups:
+        for i, member in enumerate(fleet.members):
+            if member.pool.instances > 1:
+                fewer = resized(fleet, i, member.pool.instances - 1)
+                broken = broken_by(fewer, i) or "every objective still holds"
+                text = f"{member.name} with {counted(member.pool.instances - 1)}: {broken}"
+                rows.append((text, None, None, None))
     return Section(
         "Objectives, and what one instance less would break",
         ("what", "predicted_s", "objective_s", "slack"),
@@ -152,22 +156,15 @@ def _name(target: Target) -> str:
     return f"{target.metric.upper()} p{target.percentile} ({target.request_class})"
 
 
-def _resized(fleet: Fleet, position: int, instances: int) -> Fleet:
-    member = fleet.members[position]
-    changed = replace(member, pool=replace(member.pool, instances=instances))
-    return replace(
-        fleet, members=(*fleet.members[:position], changed, *fleet.members[position + 1 :])
-    )
-
-
-def _sensitivities(fleet: Fleet) -> Section:
-    rate = fleet.demand.rate_rps
-    changes = [("as planned", fleet)]
-    changes += [(f"rate x {f:g}", at_rate(fleet, rate * f)) for f in (0.8, 0.9, 1.1, 1.25)]
-    for i, member in enumerate(fleet.members):
-        changes.append(
-            (f"{member.name} + 1 instance", _resized(fleet, i, member.pool.instances + 1))
-        )
+def _sensitivities(fleets: Fleets) -> Section:
+    rate = fleets.demand.rate_rps
+    changes = [("as planned", fleets)]
+    changes += [(f"rate x {f:g}", at_rate(fleets, rate * f)) for f in (0.8, 0.9, 1.1, 1.25)]
+    for k, fleet in enumerate(fleets.groups):
+        for i, member in enumerate(fleet.members):
+            larger = resized(fleet, i, member.pool.instances + 1)
+            groups = (*fleets.groups[:k], larger, *fleets.groups[k + 1 :])
+            changes.append((f"{member.name} + 1 instance", replace(fleets, groups=groups)))
     rows: list[tuple[Cell, ...]] = []
     for text, changed in changes:
         prediction = describe(changed, status="feasible", objective=_NO_OBJECTIVE).prediction

@@ -1,16 +1,16 @@
 """A fleet as it is: chosen pools, loaded and linked, the same for `solve` and `evaluate`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from pdplan.placement import Chain, Placement
+from pdplan.placement import JOINED, Chain, Placement
 from pdplan.planner.goals import Goal
 from pdplan.planner.place import Selected
 from pdplan.pools.demand import Demand
 from pdplan.pools.load import Discipline, pool_table
 from pdplan.pools.table import Columns, PoolTable
-from pdplan.pools.times import stage_times
+from pdplan.pools.times import Times, stage_times
 from pdplan.specs.engine import EngineSpec
 from pdplan.specs.hardware import HardwareSpec
 from pdplan.specs.model import ModelSpec
@@ -46,6 +46,10 @@ class Fleet:
     system: str | None = None
     whole_nodes: bool = False
     """Whether accelerators are paid by the node."""
+    apart: bool = False
+    """Whether other classes have other pools."""
+    known: dict[object, Any] = field(default_factory=dict)
+    """Pools already timed and loaded; shared with copies of the fleet in other sizes."""
 
     def chain(self) -> Chain:
         """The fleet's pools under load, one column each."""
@@ -55,18 +59,30 @@ class Fleet:
         return Chain(self.placement, tables, self.demand, kv, self.first_token_from)
 
     def _table(self, member: Member) -> PoolTable:
+        key = (member, self.demand)
+        if key not in self.known:
+            columns = Columns.of([0], [member.pool.instances], [member.pool.max_batch])
+            times = self._times(member)
+            self.known[key] = pool_table(times, columns, self.demand, member.discipline)
+        table: PoolTable = self.known[key]
+        return table
+
+    def _times(self, member: Member) -> Times:
         pool = member.pool
-        times = stage_times(
-            pool.stages,
-            [pool.shape],
-            dict(self.hardware),
-            self.engine,
-            self.demand,
-            largest_batch=max(pool.max_batch, self.engine.defaults.max_batch),
-            chunk_tokens=member.chunk_tokens,
-        )
-        columns = Columns.of([0], [pool.instances], [pool.max_batch])
-        return pool_table(times, columns, self.demand, member.discipline)
+        largest = max(pool.max_batch, self.engine.defaults.max_batch)
+        key = (pool.stages, pool.shape, largest, member.chunk_tokens, self.demand)
+        if key not in self.known:
+            self.known[key] = stage_times(
+                pool.stages,
+                [pool.shape],
+                dict(self.hardware),
+                self.engine,
+                self.demand,
+                largest_batch=largest,
+                chunk_tokens=member.chunk_tokens,
+            )
+        times: Times = self.known[key]
+        return times
 
     @property
     def gpus(self) -> int:
@@ -74,8 +90,55 @@ class Fleet:
         return sum(m.pool.shape.gpus * m.pool.instances for m in self.members)
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that the fleet serves."""
+        return tuple(kind.name for kind in self.demand.traffic.classes)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fleets:
+    """Groups of request classes, each with a fleet of its own; one group where all share."""
+
+    groups: tuple[Fleet, ...]
+    demand: Demand
+    """Of all classes, in the workload's order."""
+
+    @classmethod
+    def one(cls, fleet: Fleet) -> "Fleets":
+        """A fleet that all classes share."""
+        return cls((fleet,), fleet.demand)
+
+    @property
+    def first(self) -> Fleet:
+        """A group to read off what all have in common: model, engine, workload, hardware."""
+        return self.groups[0]
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All pools, group by group."""
+        return tuple(member for group in self.groups for member in group.members)
+
+    @property
+    def placement(self) -> str:
+        """Placements of the groups."""
+        return JOINED.join(group.placement.text for group in self.groups)
+
+    @property
+    def label(self) -> str:
+        """Instances of the groups."""
+        return JOINED.join(
+            group.placement.label(tuple(m.pool.instances for m in group.members))
+            for group in self.groups
+        )
+
+    @property
+    def gpus(self) -> int:
+        """All accelerators."""
+        return sum(group.gpus for group in self.groups)
+
+    @property
     def usd_per_hour(self) -> float | None:
-        """What the fleet costs; None where a price is missing."""
+        """What the fleets cost; None where a price is missing."""
         prices = {m.pool.shape.hardware: m.usd_per_gpu_hour for m in self.members}
         total = 0.0
         for name, price in prices.items():
@@ -91,7 +154,8 @@ class Fleet:
             for m in self.members
             if m.pool.shape.hardware == hardware
         )
-        node = self.hardware[hardware].accelerators_per_node if self.whole_nodes else 1
+        first = self.first
+        node = first.hardware[hardware].accelerators_per_node if first.whole_nodes else 1
         return -(-used // node) * node
 
     @property
@@ -99,7 +163,7 @@ class Fleet:
         """Board power limits of all accelerators; None where one is unknown."""
         total = 0.0
         for m in self.members:
-            power = self.hardware[m.pool.shape.hardware].power
+            power = self.first.hardware[m.pool.shape.hardware].power
             if power is None:
                 return None
             total += power.board * m.pool.shape.gpus * m.pool.instances

@@ -47,6 +47,31 @@ def tpot_goals(all_goals: tuple[Goal, ...]) -> tuple[Floats, Floats]:
     return np.array(sorted(tightest), float), np.array([tightest[k] for k in sorted(tightest)])
 
 
+def tpot_goals_by_class(
+    all_goals: tuple[Goal, ...],
+) -> tuple[tuple[Floats, Floats, Floats], ...]:
+    """Support points' weights [S], levels and limits [L] of every class with TPOT objectives."""
+    found: dict[str, list[Goal]] = {}
+    for goal in all_goals:
+        if goal.metric == "tpot":
+            found.setdefault(goal.request_class, []).append(goal)
+    return tuple(
+        (
+            mine[0].weight / mine[0].weight.sum(),
+            np.array([goal.level for goal in mine]),
+            np.array([goal.limit_s for goal in mine]),
+        )
+        for mine in found.values()
+    )
+
+
+def tightest(all_goals: tuple[Goal, ...]) -> tuple[Goal, ...]:
+    """TPOT objectives of the class with the tightest of them: what others ask seldom binds."""
+    paces = [goal for goal in all_goals if goal.metric == "tpot"]
+    least = min(paces, key=lambda goal: goal.limit_s, default=None)
+    return tuple(g for g in paces if least and g.request_class == least.request_class)
+
+
 def ttft_goals(all_goals: tuple[Goal, ...]) -> tuple[Goal, ...]:
     """The TTFT objectives."""
     return tuple(goal for goal in all_goals if goal.metric == "ttft")

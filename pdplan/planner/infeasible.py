@@ -8,10 +8,12 @@ import numpy as np
 
 from pdplan.placement.latency import Sojourn
 from pdplan.plan import Infeasible
+from pdplan.planner.blocks import Block
 from pdplan.planner.context import Candidates, Context
 from pdplan.planner.goals import tpot_goals
 from pdplan.planner.place import Placed, place
 from pdplan.planner.program import OVER_BUDGET, Program
+from pdplan.planner.splitting import Splits
 from pdplan.solver import Relaxation
 from pdplan.stages.machine import Shape
 from pdplan.units import format_seconds, format_si
@@ -103,8 +105,29 @@ def nearest(program: Program) -> str | None:
     return None
 
 
-def why_none(context: Context, placed: list[Placed]) -> Infeasible:
+def why_none(context: Context, placed: list[Placed], splits: Splits | None = None) -> Infeasible:
     """Sum up over placements: the limit that binds, the nearest miss, the cheapest relaxation."""
+    best = min(placed, key=lambda p: p.objective, default=None)
+    if splits is not None and best is not None and np.isfinite(best.objective):
+        shared = f"all classes sharing: {_worth(context, best)}"
+        return Infeasible(_by_class(splits), "split", shared, f"split: auto, with {shared}")
+    found = _why_none(context, placed)
+    if splits is None:
+        return found
+    return replace(found, reason=f"{found.reason}; {_by_class(splits)}")
+
+
+def _by_class(splits: Splits) -> str:
+    """Which classes have no plan even alone."""
+    told = []
+    for block in splits.blocks.values():
+        if isinstance(block, Block) and len(block.classes) == 1 and not np.isfinite(block.lower):
+            why = _why_none(block.context, block.failed())
+            told.append(f"class {block.names[0]} alone: {why.reason}")
+    return "; ".join(told) or "each class alone has a plan, but not within the limits together"
+
+
+def _why_none(context: Context, placed: list[Placed]) -> Infeasible:
     if not placed:
         return Infeasible("no placement suits the workload", "placement", None, None)
     reasons = {p.placement.text: reason(context, p) for p in placed}

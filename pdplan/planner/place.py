@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pdplan.placement import Chain, Placement
-from pdplan.planner.columns import dense, loaded
+from pdplan.planner.columns import dense, loaded, with_room
 from pdplan.planner.context import Candidates, Context, Variant
 from pdplan.planner.goals import ttft_goals
+from pdplan.planner.late import LateTpot, is_late
 from pdplan.planner.program import Program
 from pdplan.pools.demand import Demand
 from pdplan.pools.load import pool_table
@@ -109,9 +110,10 @@ def _raised(
     low, high = starts.least - 1, starts.top
 
     def meets(counts: np.ndarray) -> np.ndarray:
-        columns = Columns.of(starts.config, np.maximum(counts, 1), starts.max_batch)
+        columns = Columns.of(starts.config, counts, starts.max_batch)
+        columns, room = with_room(pool.times, columns, context.demand)
         table = pool_table(pool.times, columns, context.demand, context.discipline(variant))
-        return np.asarray(program.could_meet(table, rest) & np.asarray(table.stable, bool))
+        return np.asarray(program.could_meet(table, rest) & table.stable & room)
 
     for _ in range(DOUBLINGS):
         short = ~meets(high)
@@ -119,7 +121,7 @@ def _raised(
     possible = np.flatnonzero(meets(high))
     starts, low, high = starts.take(possible), low[possible], high[possible]
     while (high - low > 1).any():
-        middle = (low + high) // 2
+        middle = np.maximum((low + high) // 2, 1)
         good = meets(middle)
         low, high = np.where(good, low, middle), np.where(good, middle, high)
     top = np.maximum(starts.top, high)
@@ -197,7 +199,9 @@ def _solve(
         tuple(shape.kv_dtype for shape in sender.times.shapes),
         context.scenario.first_token_from,
     )
-    program = Program(chain, context.scenario, ttft_goals(context.goals))
+    paced = any(goal.metric == "tpot" for goal in context.goals)
+    late = LateTpot(chain, context.goals) if is_late(chain) and paced else None
+    program = Program(chain, context.scenario, ttft_goals(context.goals), late)
     return program, program.choose(_find(tables, known))
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from pdplan.physics.roofline import Floats
 from pdplan.placement import Chain
 from pdplan.placement.latency import Sojourn
-from pdplan.planner.goals import Goal
+from pdplan.planner.goals import Goal, tpot_goals_by_class
+from pdplan.planner.late import LateTpot, is_late
+from pdplan.pools.load import class_tpot_quantiles_s
 from pdplan.pools.table import Ints, PoolTable
 from pdplan.solver.columns import Bound, Choice, Pool, Rental
 from pdplan.solver.search import choose
@@ -23,6 +25,10 @@ OVER_BUDGET = "whole nodes over budget"
 EXACT = 1e-9
 """Slack in comparing an attainment with its level."""
 
+MEETING = 10
+"""Steps in which the share of transfers that meet those of other senders at a receiver counts as a
+delay of the pool that sends: it grows with instances, as all else falls (`hop_wait`)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
@@ -32,6 +38,8 @@ class Program:
     scenario: Scenario
     goals: tuple[Goal, ...]
     """TTFT objectives."""
+    late: LateTpot | None = None
+    """TPOT objectives, where they depend on more than the pool that decodes."""
 
     def choose(self, incumbent: tuple[int, ...] | None = None) -> Choice:
         """Find the column of each pool that serves the scenario's objective best."""
@@ -39,7 +47,7 @@ class Program:
             self.pools(),
             limits=self.limits(),
             bounds=self.bounds(),
-            accept=self.accept if self.goals else None,
+            accept=self.accept if self.goals or self.late else None,
             rentals=self.rentals(),
             incumbent=incumbent,
         )
@@ -64,7 +72,7 @@ class Program:
             self.pools(),
             limits=self.limits(),
             bounds=self.bounds(),
-            accept=self.accept if self.goals else None,
+            accept=self.accept if self.goals or self.late else None,
             rentals=self.rentals(),
         )
 
@@ -126,7 +134,16 @@ class Program:
         for wait in table.waits:
             parts.append(np.asarray(wait.probability, float)[:, None])
             parts.append(np.asarray(wait.tail_mean_s, float)[:, None])
+        if self.late is not None and table.stages == "D":
+            for weight, levels, _ in tpot_goals_by_class(self.late.goals):
+                parts.append(class_tpot_quantiles_s(table, self.chain.demand, weight, levels))
         if len(self.chain.tables) > 1:
+            parts.append(1 / table.columns.instances[:, None])
+            if position + 1 < len(self.chain.tables):
+                others = 1 - 1 / table.columns.instances[:, None]
+                parts.append(np.floor(MEETING * others + EXACT))
+            if "P" in table.stages:
+                parts.append(table.mean_batch[:, None])
             bandwidth, latency = table.network(np.arange(len(table)))
             inverse = np.where(bandwidth > 0, 1 / np.maximum(bandwidth, 1e-9), np.inf)
             parts += [inverse[:, None], latency[:, None]]
@@ -177,7 +194,7 @@ class Program:
         for i, goal in enumerate(self.goals):
             points = np.flatnonzero(goal.weight > 0)
             order = points[np.argsort(self.chain.demand.prompt_tokens[points], kind="stable")]
-            fixed = [(t.encode_s + t.prefill_s)[:, order] for t in tables]
+            fixed = [self._fixed_s(t)[:, order] for t in tables]
             if not all((np.diff(part, axis=1) >= -1e-12).all() for part in fixed):
                 continue
             reached = np.cumsum(goal.weight[order]) / goal.weight.sum()
@@ -186,12 +203,17 @@ class Program:
             found.append(Bound(f"ttft_{i}", tuple(part[:, at] for part in fixed), goal.limit_s))
         return tuple(found)
 
+    def _fixed_s(self, table: PoolTable) -> Floats:
+        """Times of a pool that every first token takes [K, S]."""
+        beyond = is_late(self.chain) and table.stages == "D"
+        return table.encode_s + table.prefill_s * (0.0 if beyond else 1.0)
+
     def quickest_rest(self, position: int) -> Floats:
         """Least fixed time that all other pools together can have, per support point [S]."""
         rest = np.zeros(len(self.chain.demand.prompt_tokens))
         for i, table in enumerate(self.chain.tables):
             if i != position and len(table):
-                rest = rest + (table.encode_s + table.prefill_s).min(0)
+                rest = rest + self._fixed_s(table).min(0)
         return rest
 
     def could_meet(self, table: PoolTable, rest_s: Floats) -> np.ndarray:
@@ -199,24 +221,28 @@ class Program:
 
         Transfers are left out: a necessary condition.
         """
-        late = self.chain.placement.decode_apart and self.chain.first_token_from == "prefill"
-        waits = [w for w in table.waits if not (late and w is table.decode_wait)]
+        waits = [
+            (name, wait)
+            for name, wait in table.named_waits
+            if name != "decode" or not is_late(self.chain)
+        ]
         media = self.chain.demand.media.present.astype(float)
-        fixed = table.encode_s + table.prefill_s + rest_s
+        fixed = self._fixed_s(table) + rest_s
         shape = (*fixed.shape, max(len(waits), 1))
         probabilities, means = np.zeros(shape), np.zeros(shape)
-        for k, wait in enumerate(waits):
-            share = media if wait is table.encode_wait else np.ones_like(media)
+        for k, (name, wait) in enumerate(waits):
+            share = media if name == "encode" else np.ones_like(media)
             probabilities[..., k] = np.asarray(wait.probability)[:, None] * share
             means[..., k] = np.asarray(wait.tail_mean_s)[:, None]
-        sojourn = Sojourn(fixed, probabilities, means)
+        follows = tuple(wait.follows for _, wait in waits)
+        sojourn = Sojourn(fixed, probabilities, means, follows)
         good = np.ones(len(table), bool)
         for goal in self.goals:
             good &= sojourn.attainment(goal.limit_s, goal.weight) >= goal.level - EXACT
         return good
 
     def accept(self, choices: Ints) -> np.ndarray:
-        """Whether choices [X, pools] meet every TTFT objective, exactly."""
+        """Whether choices [X, pools] meet every objective that depends on several pools."""
         good = np.ones(len(choices), bool)
         for goal in self.goals:
             left = np.flatnonzero(good)
@@ -225,6 +251,9 @@ class Program:
             sojourn = self.chain.sojourn(choices[left])
             reached = sojourn.attainment(goal.limit_s, goal.weight)
             good[left] = reached >= goal.level - EXACT
+        left = np.flatnonzero(good)
+        if self.late is not None and left.size:
+            good[left] = self.late.met(choices[left])
         return good
 
 

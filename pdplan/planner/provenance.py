@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from pdplan.plan import Origin, Provenance
-from pdplan.planner.fleet import Fleet, Member
+from pdplan.planner.fleet import Fleet, Fleets, Member
 from pdplan.specs.dtypes import DTYPE_BYTES
 from pdplan.specs.engine import Generation
 from pdplan.specs.hardware import HardwareSpec
@@ -13,20 +13,21 @@ _STAGES = {"prefill": "P", "decode": "D", "latent": "D"}
 """Constants that one stage uses, by the first word of their names."""
 
 
-def provenance(fleet: Fleet) -> tuple[Provenance, ...]:
+def provenance(fleets: Fleets) -> tuple[Provenance, ...]:
     """Where each kind of number comes from."""
+    fleet = fleets.first
     workload = f"workload {fleet.workload.get('name', 'inline')}"
     origin: Origin = "user" if fleet.model.own else "literature"
     found = [
         Provenance(f"{workload}: traffic, objectives", "user", "as asked"),
         Provenance(f"model {fleet.model_id}: architecture", origin, fleet.model.source),
     ]
-    for name in sorted({m.pool.shape.hardware for m in fleet.members}):
-        members = [m for m in fleet.members if m.pool.shape.hardware == name]
+    for name in sorted({m.pool.shape.hardware for m in fleets.members}):
+        members = [m for m in fleets.members if m.pool.shape.hardware == name]
         spec = fleet.hardware[name]
         found += _datasheet(name, spec)
         found += _price(name, spec, members[0])
-        found += _achieved(fleet, name, members)
+        found += _achieved(fleets, name, members)
     return tuple(found)
 
 
@@ -64,12 +65,13 @@ def _price(name: str, spec: HardwareSpec, member: Member) -> Iterator[Provenance
         yield Provenance(f"{name}: price", "user" if given else "literature", source or "as given")
 
 
-def _achieved(fleet: Fleet, name: str, members: Sequence[Member]) -> Iterator[Provenance]:
+def _achieved(fleets: Fleets, name: str, members: Sequence[Member]) -> Iterator[Provenance]:
     """What the engine makes of the datasheet, by group of constants."""
+    fleet = fleets.first
     generation = fleet.hardware[name].generation
     constants, origin = fleet.engine.constants(generation, name)
     lender = fleet.engine.lender(generation)
-    for quantity, group in _groups(fleet, members).items():
+    for quantity, group in _groups(fleets, members).items():
         told = [path for path in constants.intervals if path.partition(".")[0] == group]
         fitted = any(_used(fleet, constants, path, members) for path in told)
         own: Origin = origin
@@ -83,8 +85,9 @@ def _achieved(fleet: Fleet, name: str, members: Sequence[Member]) -> Iterator[Pr
         yield Provenance(f"{name}: {quantity}", own, source)
 
 
-def _groups(fleet: Fleet, members: Sequence[Member]) -> dict[str, str]:
-    """Quantities that a fleet's pools use, and the group of constants behind each."""
+def _groups(fleets: Fleets, members: Sequence[Member]) -> dict[str, str]:
+    """Quantities that pools use, and the group of constants behind each."""
+    fleet = fleets.first
     stages = "".join(m.pool.stages for m in members)
     language = "P" in stages or "D" in stages
     shapes = [m.pool.shape for m in members]
@@ -92,10 +95,10 @@ def _groups(fleet: Fleet, members: Sequence[Member]) -> dict[str, str]:
         "GEMM efficiency": ("gemm", True),
         "attention": ("attention", language),
         "experts": ("experts", language and fleet.model.moe is not None),
-        "encoder": ("encoder", "E" in stages and fleet.demand.media.any),
+        "encoder": ("encoder", "E" in stages and fleets.demand.media.any),
         "collectives": ("collectives", any(shape.gpus > 1 for shape in shapes)),
         "overheads": ("overhead", True),
-        "network": ("network", len(fleet.members) > 1),
+        "network": ("network", any(len(group.members) > 1 for group in fleets.groups)),
         "KV capacity": ("memory", language),
     }
     return {quantity: group for quantity, (group, needed) in used.items() if needed}

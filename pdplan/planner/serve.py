@@ -11,7 +11,7 @@ from pdplan.physics.roofline import Floats
 from pdplan.planner.closed_loop import RUN, ClosedLoops
 from pdplan.planner.colocated import requests_of
 from pdplan.pools.interleave import interleave
-from pdplan.queueing import gigc_wait_allen_cunneen, sojourn_mean_s, sojourn_quantile_s
+from pdplan.queueing import Outputs, sojourn_mean_s, sojourn_quantile_s
 from pdplan.queueing import tpot_quantile_s as tpot_percentiles_s
 from pdplan.specs.model import ModelSpec
 from pdplan.stages.machine import Machines
@@ -26,6 +26,8 @@ SERVE_OUTPUTS = (
 )  # fmt: skip
 NAMES = ("p50", "p90", "p99")
 LEVELS = np.array([0.5, 0.9, 0.99])
+EQUAL = Outputs(np.ones(1), np.ones(1))
+"""Answers of one length."""
 SCORES = np.array([NormalDist().inv_cdf(level) for level in LEVELS])
 MOMENTS = (np.arange(8) + 0.5) / 8
 """Places in an opening burst at which its latencies are taken."""
@@ -117,9 +119,11 @@ def _open(model: ModelSpec, m: Machines, points: "list[Point]", percentiles: boo
         arrival_rps=rate,
         decode_steps=work.steps,
         cap=work.cap.astype(np.int64),
+        budget_tokens=points[0].engine.defaults.chunk_tokens,
+        outputs=EQUAL,
+        inverse_steps=1 / np.maximum(work.steps, 1.0),
     )
-    admit = mixed.states.wait
-    wait = gigc_wait_allen_cunneen(rate, mixed.occupancy_s[:, 0], 0.0, 1)
+    admit, wait = mixed.states.wait, mixed.wait
     ttfts = _ttft(
         mixed.prompt_s + m.request_s,
         np.ones((len(points), 1)),
@@ -127,8 +131,12 @@ def _open(model: ModelSpec, m: Machines, points: "list[Point]", percentiles: boo
         np.stack([wait.tail_mean_s, admit.tail_mean_s], -1),
         percentiles,
     )
-    tpot = np.array(mixed.states.tpot_mean_s)
-    tpots = np.array(tpot_percentiles_s(mixed.states, mixed.step_s, LEVELS, 0.0))
+    tpot = np.array(mixed.tpot_mean_s)
+    mean = np.asarray(mixed.states.tpot_mean_s)[:, None]
+    alone = np.asarray(tpot_percentiles_s(mixed.states, mixed.step_s, LEVELS, 0.0)) - mean
+    spread = mixed.averaged_s2(0.0)[:, None]
+    steps = np.maximum(work.steps, 1.0)[:, None]
+    tpots = mean + mixed.effect.lengthened(alone[:, None], spread, steps, LEVELS)[:, 0]
     for latencies in (ttfts, tpot, tpots):
         latencies[overloaded] = np.inf
     return _Served(ttfts[:, 0], tpot, ttfts[:, 1:], tpots, rate)

@@ -1,14 +1,16 @@
 """What a scenario's traffic asks of a model, before any hardware is chosen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pdplan.errors import UnfitError
 from pdplan.physics.roofline import Floats
 from pdplan.specs.model import ModelSpec
+from pdplan.specs.speculation import Speculation
 from pdplan.specs.traffic import Traffic
 from pdplan.stages.encode import MediaWork, media_work
+from pdplan.stages.speculation import draft_model, mean_steps
 from pdplan.stages.transfer import embedding_bytes, kv_bytes
 
 
@@ -18,13 +20,20 @@ class Demand:
 
     model: ModelSpec
     traffic: Traffic
+    speculation: Speculation | None
     media: MediaWork
     prompt_tokens: Floats
     """Text and media tokens of each support point [S]."""
+    cached_tokens: Floats
+    """Those of them that need no prefill: found in the prefix cache, all but one at most [S]."""
+    kept_tokens: Floats
+    """Those of these that were kept for this request, since the turn before it [S]."""
     media_share: float
     """Share of requests that carry media."""
+    tokens_per_step: float
+    """Mean output tokens after the first over mean decode steps; 1 without speculation."""
     decode_steps: float
-    """Mean decode steps of a request: its output tokens after the first."""
+    """Mean decode steps of a request."""
     output_scv: float
     context_tokens: float
     """Mean cached tokens of a running request, over the time it runs."""
@@ -36,6 +45,28 @@ class Demand:
     def rate_rps(self) -> float:
         """Requests per second."""
         return float(self.traffic.rate_rps)
+
+    @property
+    def draft(self) -> ModelSpec | None:
+        """What drafts tokens, if that takes a model."""
+        return draft_model(self.model, self.speculation)
+
+    @property
+    def new_tokens(self) -> Floats:
+        """Prompt tokens that prefill computes [S]; at least 1."""
+        return self.prompt_tokens - self.cached_tokens
+
+    @property
+    def idle_tokens_s(self) -> float:
+        """Tokens kept between the turns of a session times how long, mean per request [token s]."""
+        return float(self.mean(self.kept_tokens * self.traffic.think_s))
+
+    def keeping(self, share: float) -> "Demand":
+        """The same traffic where only a share of the kept tokens is still found."""
+        lost = (1 - share) * self.kept_tokens
+        return replace(
+            self, cached_tokens=self.cached_tokens - lost, kept_tokens=self.kept_tokens - lost
+        )
 
     def mean(self, values: Floats, *, of_media: bool = False) -> Floats:
         """Mean over requests of values [..., S]; of those with media if asked."""
@@ -58,15 +89,17 @@ class Demand:
         return np.maximum(scv, 0.0)
 
     def kv_bytes(self, kv_dtype: str) -> Floats:
-        """Cache of each support point's prompt [S]."""
-        return kv_bytes(self.model, kv_dtype, self.prompt_tokens, self.media.cross_tokens)
+        """Cache of each support point's prompt [S], a draft model's beside it."""
+        held = kv_bytes(self.model, kv_dtype, self.prompt_tokens, self.media.cross_tokens)
+        draft = self.draft
+        return held if draft is None else held + kv_bytes(draft, kv_dtype, self.prompt_tokens, 0.0)
 
     def embedding_bytes(self) -> Floats:
         """Media embeddings of each support point [S]."""
         return embedding_bytes(self.model, self.media.llm_tokens, self.media.cross_tokens)
 
 
-def demand(model: ModelSpec, traffic: Traffic) -> Demand:
+def demand(model: ModelSpec, traffic: Traffic, speculation: Speculation | None = None) -> Demand:
     """Work out what the traffic asks of the model.
 
     A running request's context grows from its prompt to prompt + output; weighted by the time it
@@ -78,32 +111,62 @@ def demand(model: ModelSpec, traffic: Traffic) -> Demand:
     Raises UnfitError where media do not suit the model or the median prompt exceeds its context.
     """
     media = media_work(model, traffic)
-    prompt = np.asarray(traffic.text_tokens, float) + media.llm_tokens
+    earlier = _earlier_media(model, traffic, media)
+    prompt = np.asarray(traffic.text_tokens, float) + media.llm_tokens + earlier
     weight = np.asarray(traffic.weight, float)
     _fits_context(model, traffic, prompt)
     prompt = np.minimum(prompt, float(model.max_position))
+    kept = traffic.kept_tokens + earlier * traffic.kept_share
+    cached = traffic.cached_tokens + earlier * traffic.kept_share
+    cached = np.minimum(cached, np.maximum(prompt - 1, 0.0))
     joint = weight[:, None] * traffic.output_weight
     outputs = np.asarray(traffic.output_tokens, float)
-    steps = np.maximum(outputs - 1, 0.0)
-    mean_steps = float((joint * steps).sum())
-    base = joint * steps / mean_steps if mean_steps > 0 else joint
+    later = np.maximum(outputs - 1, 0.0)
+    steps = mean_steps(speculation, later)
+    lasting = float((joint * steps).sum())
+    base = joint * steps / lasting if lasting > 0 else joint
     p = prompt[:, None]
     context = float((base * (p + outputs / 2)).sum())
     second = float((base * (p**2 + p * outputs + outputs**2 / 3)).sum())
+    per_step = float((joint * later).sum()) / lasting if lasting > 0 else 1.0
     output_mean = float((joint * outputs).sum())
     output_second = float((joint * outputs**2).sum())
     return Demand(
         model=model,
         traffic=traffic,
+        speculation=speculation,
         media=media,
         prompt_tokens=prompt,
+        cached_tokens=cached,
+        kept_tokens=np.minimum(kept, cached),
         media_share=float(weight[media.present].sum()),
-        decode_steps=max(mean_steps, 1e-9),
+        tokens_per_step=per_step,
+        decode_steps=max(lasting, 1e-9),
         output_scv=output_second / output_mean**2 - 1,
         context_tokens=context,
         context_spread=float(np.sqrt(max(second - context**2, 0.0))),
         cross_tokens=float((base.sum(1) * media.cross_tokens).sum()),
     )
+
+
+def _earlier_media(model: ModelSpec, traffic: Traffic, media: MediaWork) -> Floats:
+    """Media tokens of a session's earlier turns: the mean of the class for each of them [S].
+
+    Raises UnfitError for models that keep them outside the sequence.
+    """
+    if not (media.any and traffic.earlier_turns.any()):
+        return np.zeros(len(traffic.weight))
+    if model.cross_layers:
+        message = (
+            f"workload: sessions with media need a model that reads media in its sequence; "
+            f"model '{model.name}' reads them by cross-attention"
+        )
+        raise UnfitError(message)
+    count = len(traffic.classes)
+    each = np.bincount(traffic.class_index, traffic.weight * media.llm_tokens, count)
+    share = np.bincount(traffic.class_index, traffic.weight, count)
+    means = each / np.maximum(share, 1e-300)
+    return np.asarray(means[traffic.class_index] * traffic.earlier_turns)
 
 
 def _fits_context(model: ModelSpec, traffic: Traffic, prompt: Floats) -> None:

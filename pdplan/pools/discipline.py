@@ -9,4 +9,6 @@ class Discipline:
     """How requests are spread over instances and interleaved on one."""
 
     routing: str = "least_loaded"
-    scheduler: Literal["chunked", "prefill_first"] = "chunked"
+    scheduler: Literal["chunked", "prefill_first", "layered"] = "chunked"
+    parallel_encode: int = 1
+    """Instances of an E pool that share the images of one request."""

@@ -1,51 +1,53 @@
 """Prefill and decode in one process: one server, two kinds of work.
 
-Prefill (and encode) take a share b = r E[w] of an instance's time at r requests per second, so a
-decode step lasts tau(n) / (1 - b). `chunked`: a prompt's chunks ride on decode steps; w is what
-they add, and the prompt lasts its chunks' steps. `prefill_first`: a prompt interrupts decoding and
-lasts as long as it does alone. A new request first waits for what is left of the step it falls
-into, which is longer than the mean one where prompts ride on some of them.
+`chunked`: prompts ride on decode steps, first come first served, up to a token budget. A step of n
+requests takes tau(n) and what the chunks in it add, so prompts take a share b = r E[w] of time and
+a decode step lasts tau / (1 - b). `prefill_first`: whenever a prompt waits a pass of prompts alone
+runs, and decoding pauses; b also counts what passes take beside their prompts' work. `layered`: a
+prompt's layers ride on decode steps a group at a time, one prompt after another.
+
+What a prompt waits for is `queueing.rounds`, its own rounds are in `pools.served`, and what prompts
+do to decoding is `pools.beside`.
 """
 
-from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from pdplan.physics.roofline import Floats
-from pdplan.queueing import DecodeStates, decode_states
-from pdplan.queueing.gated import gated_steps
+from pdplan.pools.beside import RunningSteps, clumped
+from pdplan.pools.served import Interleaved, PromptWork, Serving, served
+from pdplan.queueing import (
+    POISSON,
+    Outputs,
+    PromptMoments,
+    Stream,
+    decode_states,
+    pass_spread,
+    passes_rps,
+    rounds,
+    saturated_shares,
+)
+
+__all__ = ["Interleaved", "PromptWork", "interleave", "mean_inverse"]
+
+STEP_PICKED = 8.5
+"""Arrivals at a pool within a step at which they meet a fifth more of it than by chance."""
+HELD_BACK = 0.97
+"""Decode utilization of a batch that is so full that prompts have to wait for places."""
+MANY = Outputs(np.array([0.5, 1.5]), np.array([0.5, 0.5]))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PromptWork:
-    """What prompts ask of one instance, each [K, S]."""
+class _Vacations(TypedDict, total=False):
+    """What `rounds` is told of the time that prompts do not use."""
 
-    alone_s: Floats
-    """Prefill with the instance to itself."""
-    added_s: Floats
-    """Device time taken from decoding: marginal or whole prefill, and encoding."""
-    encode_s: Floats
-    """The part of it that encodes."""
-    rides: Floats
-    """Decode steps that a prompt's chunks ride on; 0 when prefill goes first."""
-    filled: Floats
-    """Whole chunks' worth of tokens: the share of a step's token budget it uses up."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Interleaved:
-    """K instances that prefill and decode, at their load."""
-
-    states: DecodeStates
-    step_s: Floats
-    """Effective time per output token at batch 1..N [K, N]."""
-    busy: Floats
-    """Share of time that prompts take [K]."""
-    prompt_s: Floats
-    """Prefill as a request feels it, half a running step included [K, S]."""
-    occupancy_s: Floats
-    """How long a prompt keeps the next one waiting [K, S]."""
+    pause_s: Floats
+    pauses: Floats
+    spread: Floats
+    running: Floats
+    paused: Floats
+    wobble: Floats
 
 
 def interleave(
@@ -56,28 +58,137 @@ def interleave(
     arrival_rps: ArrayLike,
     decode_steps: ArrayLike,
     cap: ArrayLike,
+    scheduler: str = "chunked",
+    budget_tokens: ArrayLike = np.inf,
+    moments: PromptMoments | None = None,
+    outputs: Outputs = MANY,
+    inverse_steps: ArrayLike | None = None,
+    stream: Stream = POISSON,
+    central: bool = False,
 ) -> Interleaved:
     """Work out steps, prompts and states of instances at a rate each.
 
-    step_s [K, N]; weight of support points [S]; arrival_rps into one instance, decode_steps, cap
-    [K] or scalars. Valid for: b below about 0.9; the slowdown is taken as even, though prompts
-    come in clumps.
-    Source: ITL_eff = T_dec / (1 - rho) as derived for local prefill in disaggregated serving
-    (AMPD, arXiv 2602.14516, steady state).
+    step_s [K, N] at batch 1..N; weight of support points [S]; arrival_rps into one instance,
+    decode_steps m, cap and budget_tokens [K] or scalars. `moments` are those of `prompts`,
+    `outputs` the steps of requests, inverse_steps the mean of 1 over them (told by `outputs`),
+    `stream` the arrivals at an instance; central: instances take prompts from one queue.
+
+    Valid for: a batch limit that seldom keeps prompts waiting, b below about 0.85.
+    *Measured error* against a simulation in steps (one instance; prompts of 0.05 to 8 budgets, cv 0
+    and 1.5; a full chunk 0.5 to 20 steps long; answers of constant and lognormal length, 4 prompt
+    tokens a decode step; loads 0.3, 0.7, 0.9), mean and worst |error| over the grid:
+    mean TTFT 2.5 and 10 %, p50 4 and 11 %, p90 6 and 15 %, p99 6 and 17 % (the worst at load 0.9,
+    where a simulated run itself varies by 3 to 7 %); mean TPOT 1.5 and 5 %, p90 4 and 15 % (the
+    worst with full chunks 20 steps long).
+    layered is like it; prefill_first too while the batch is not full, but mean TPOT is up to 10 %
+    high where passes take more than three quarters of the time and prompts vary (cv 1.5). p99 of
+    gaps between tokens within 15 % for chunked and layered, up to 30 % high for prefill_first; any
+    percentile near the share of gaps without prompts is uncertain. Eight instances: least loaded
+    mean TTFT within 10 %, but 16 % low at load 0.9 with prompts of cv 1.5, and p99 up to 40 % high;
+    round robin up to 20 % off with prompts of cv 1.5. Arrivals of scv 1/4 and 4: mean TTFT 13 and
+    9 %, mean TPOT 1 and 7 %.
+    *Beyond*: where a prompt takes more than a tenth of a request's own decode time, TPOT is all
+    or nothing (a prompt came or not): its mean stays within 9 %, its percentiles do not.
+    Where prefill goes first, prompts are short and the batch is full, prompts wait for places,
+    longer than is said here.
+    Source: ITL = T_dec / (1 - rho) as derived for local prefill in disaggregated serving (AMPD,
+    arXiv 2602.14516, steady state); the rest is `queueing.rounds` and this module's own.
     """
-    rate = np.asarray(arrival_rps, float)
-    busy = rate * (prompts.added_s @ weight)
-    slowed = step_s / np.maximum(1 - busy, 1e-6)[:, None]
-    states = decode_states(slowed, rate, decode_steps, cap)
-    running = np.einsum("kn,kn->k", states.probability, step_s)[:, None]
-    own = prompts.added_s - prompts.encode_s
-    mean_added = prompts.added_s @ weight
-    steps = gated_steps(np.maximum(running[:, 0], 1e-12), mean_added, rate)
-    prompt = np.maximum(prompts.alone_s, prompts.rides * running + own)
-    return Interleaved(
+    rate, steps = np.asarray(arrival_rps, float), np.asarray(decode_steps, float)
+    if moments is None:
+        moments = PromptMoments.of(prompts.added_s, prompts.filled, prompts.rides, weight)
+    beside = prompts.alone_s + prompts.encode_s - prompts.added_s
+    base = np.maximum((beside / np.maximum(prompts.rides, 1.0)) @ weight, 0.0)
+    work = rate * moments.w
+    busy, passes, growing = work, np.zeros_like(work), work
+    if scheduler == "prefill_first":
+        passes = passes_rps(moments, rate, base, step_s, steps, cap)
+        busy, growing = _with_passes(moments, rate, base, passes, step_s, steps, cap)
+    left = np.maximum(1 - busy, 1e-6)
+    slowed = step_s / left[:, None]
+    reaching = clumped(stream, moments, growing)
+    states = decode_states(
+        slowed, rate, steps, cap, stream=reaching,
+        length_scv=outputs.scv, overlap=outputs.overlap,
+    )  # fmt: skip
+    at = RunningSteps.of(states, step_s)
+    idle = states.idle
+    level = np.asarray(stream.level, float)
+    p, filled = moments, prompts.filled
+    run: _Vacations
+    if scheduler == "prefill_first":
+        overhead, per_s = base, passes
+        run = {"pause_s": at.step_s, "pauses": left * (1 - idle),
+               "spread": pass_spread(p, rate, passes), "paused": 1 - idle}  # fmt: skip
+    else:
+        overhead = (1 - idle) * at.step_s + idle * np.minimum(base, at.step_s)
+        per_s = np.maximum(1 - work, 1e-9) / np.maximum(overhead, 1e-12)
+        run = {"running": 1 - idle}
+        slope = at.slope_s
+        if scheduler == "chunked":
+            budget = np.asarray(budget_tokens, float)
+            stretch = 1 / np.maximum(1 - at.batch / budget, 0.05)
+            p, filled = moments.stretched(stretch), filled * stretch[:, None]
+            slope = slope + at.step_s * stretch / budget
+        else:
+            used = np.minimum(rate * p.f / per_s, 1.0)
+            run |= {"pause_s": at.step_s, "pauses": left * (1 - used),
+                    "spread": np.zeros_like(busy)}  # fmt: skip
+            per_s = np.maximum(per_s * used, 1e-12)
+        run["wobble"] = (rate * p.f * slope) ** 2 * at.variance
+    own_scv = np.asarray(stream.scv / level)
+    picked = 1 - 1 / np.sqrt(1 + level * rate * (overhead + p.w * rate / per_s) / STEP_PICKED)
+    full_load = np.clip(rate * (p.w + p.f * overhead), 0.0, 0.99)
+    memory = full_load / np.maximum(rate, 1e-12) / (level * (1 - full_load) ** 2)
+    seen_scv = 1 + (stream.scv - 1) / (1 + stream.settling_s / np.maximum(memory, 1e-12))
+    alone = level == 1
+    p = p.dispersed(np.where(alone, seen_scv - 1, 0.0))
+    seen_scv = np.where(alone, 1.0, seen_scv)
+    found = rounds(
+        p, rate, overhead, per_s, servers=level, arrival_scv=seen_scv, own_scv=own_scv,
+        met=1.0 if central else 1 + (1 - 1 / level**2) * picked, **run,
+    )  # fmt: skip
+    on = Serving(
+        scheduler=scheduler,
+        rate_rps=rate,
+        busy=busy,
+        overhead_s=overhead,
+        filled=filled,
+        moments=p,
+        found=found,
         states=states,
         step_s=slowed,
-        busy=busy,
-        prompt_s=prompt + np.where(prompts.rides > 0, steps.residual_s[:, None], running / 2),
-        occupancy_s=prompts.added_s + prompts.filled * running,
+        at=at,
+        stream=reaching,
+        own_scv=own_scv,
+        steps=steps,
+        inverse_steps=mean_inverse(outputs)
+        if inverse_steps is None
+        else np.asarray(inverse_steps, float),
+        second_s2=moments.ww,
     )
+    return served(prompts, on, weight)
+
+
+def mean_inverse(outputs: Outputs) -> float:
+    """Mean of 1 over the steps of a request."""
+    return float(outputs.weight @ (1 / outputs.steps))
+
+
+def _with_passes(
+    p: PromptMoments, rate: Floats, base_s: Floats, passes: Floats, step_s: Floats, steps: Floats,
+    cap: ArrayLike,
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Share of time in passes, and as much of it as grows with the prompts that come.
+
+    A prompt that shares a pass of k lengthens it by w only; what it adds to the number of passes
+    falls with k^2. Where the batch would grow beyond its limit it stays full, prompts wait for
+    places and share passes: what passes leave is as much as decoding then needs.
+    """
+    busy = rate * p.w + passes * base_s
+    together = np.maximum(rate * np.maximum(p.rounds, 1.0) / passes, 1.0)
+    growing = rate * p.w + passes * base_s / together**2
+    least, decoding = saturated_shares(p, rate, base_s, step_s, steps, cap)
+    full = (least + decoding < HELD_BACK) & (decoding >= HELD_BACK * np.maximum(1 - busy, 0.0))
+    busy = np.where(full, 1 - decoding / HELD_BACK, busy)
+    return np.asarray(busy), np.asarray(np.minimum(growing, busy))

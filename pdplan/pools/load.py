@@ -1,14 +1,21 @@
 """Put a demand on columns: loads, waits and the latencies that requests feel."""
 
 from pdplan.pools.colocated_pool import colocated_pool
-from pdplan.pools.decode_pool import decode_pool, tpot_quantiles_s
+from pdplan.pools.decode_pool import class_tpot_quantiles_s, decode_pool, tpot_quantiles_s
 from pdplan.pools.demand import Demand
 from pdplan.pools.discipline import Discipline
 from pdplan.pools.request_pool import Occupancy, occupancy, request_pool
 from pdplan.pools.table import Columns, PoolTable
 from pdplan.pools.times import Times
 
-__all__ = ["Discipline", "Occupancy", "occupancy", "pool_table", "tpot_quantiles_s"]
+__all__ = [
+    "Discipline",
+    "Occupancy",
+    "class_tpot_quantiles_s",
+    "occupancy",
+    "pool_table",
+    "tpot_quantiles_s",
+]
 
 
 def pool_table(times: Times, columns: Columns, demand: Demand, discipline: Discipline) -> PoolTable:
@@ -16,5 +23,5 @@ def pool_table(times: Times, columns: Columns, demand: Demand, discipline: Disci
     if "D" not in times.stages:
         return request_pool(times, columns, demand, discipline)
     if times.stages == "D":
-        return decode_pool(times, columns, demand)
+        return decode_pool(times, columns, demand, discipline)
     return colocated_pool(times, columns, demand, discipline)

@@ -7,50 +7,99 @@ import numpy as np
 from pdplan.physics.roofline import Floats
 from pdplan.pools.demand import Demand
 from pdplan.pools.discipline import Discipline
-from pdplan.pools.table import Columns, PoolTable
+from pdplan.pools.table import Columns, Ints, PoolTable
 from pdplan.pools.times import Times
-from pdplan.queueing import batched_queue, routed_arrivals
+from pdplan.queueing import Wait, routed_arrivals
+from pdplan.queueing.batching import batched_queue
+from pdplan.queueing.bursts import burst_wait
+from pdplan.queueing.fork_join import parallel_s
+from pdplan.queueing.one_by_one import Services, request_queue
+from pdplan.queueing.passes import PromptSizes
+
+SHORT = 0.95
+"""Fill of a pass up to which a prompt tells what a pass costs before its tokens."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Occupancy:
-    """How requests occupy instances that hand them on: means per candidate [C]."""
+    """How requests occupy instances that hand them on, per candidate [C]; a pipeline's time / pp.
 
-    alone_s: Floats
-    added_s: Floats
-    """What one more request adds to a pass."""
+    A pass of prompts that fill u of its token budget takes base + u (full - base), encodings
+    included; only short prompts tell the base: alone_s - full_s = base (1 - u) for each of them.
+    """
+
+    base_s: Floats
+    """What a pass takes before any token."""
+    full_s: Floats
+    """A pass whose budget is filled with requests as they come."""
     fill: Floats
-    """Share of a pass's token budget that a request takes."""
-    alone_scv: Floats
+    """Share of a pass's token budget that a request takes; may exceed 1."""
+    sizes: PromptSizes
+    """What requests take of full passes."""
+    services: Services
+    """A request alone."""
 
     def capacity_rps(self) -> Floats:
         """Rate at which full passes saturate one instance."""
-        return np.asarray(1 / (self.added_s + (self.alone_s - self.added_s) * self.fill))
+        return np.asarray(1 / (self.full_s * self.fill))
 
 
-def occupancy(times: Times, demand: Demand) -> Occupancy:
+def occupancy(times: Times, demand: Demand, parallel_encode: int = 1) -> Occupancy:
     """Work out how requests occupy E, P and EP instances.
 
-    Prompts that fit together into the token budget share a pass: what one more adds is set so
-    that a full pass takes what physics gives it. Encoding is one request at a time. Pipeline
-    stages overlap requests: each delays by the whole traversal and occupies by the slowest stage,
-    1 / pp of it.
+    Prompts share a pass up to the token budget; one that does not fit is cut, so that a saturated
+    instance runs full passes only. Encoding is one request at a time: in an EP pool before the pass
+    that it belongs to; in an E pool each is a full pass, and where k instances share a request's
+    images, each of them has the k-th part of it. Pipeline stages overlap requests: each delays by
+    the whole traversal and occupies by the slowest stage, 1 / pp of it.
     """
-    only_media = times.stages == "E"
     pp = times.machines.pp
-    alone = (times.encode_s + times.prefill_s) / pp
-    mean = demand.mean(alone, of_media=only_media)
-    full = demand.mean((times.encode_s + times.full_s) / pp, of_media=only_media)
-    budget = times.chunk_tokens * times.machines.dp
-    fill = demand.mean(np.minimum(demand.prompt_tokens / budget, 1.0))
-    most = np.where("P" in times.stages, 1 / np.clip(fill, 1e-9, 1.0), 1.0)
-    shared = most > 1 + 1e-9
-    added = (most * full - mean) / np.where(shared, most - 1, 1.0)
+    if times.stages == "E":
+        return _encoding(times, demand, parallel_encode)
+    weight = demand.weight()
+    chunk, dp = float(times.chunk_tokens), times.machines.dp
+    tokens = np.asarray(demand.new_tokens, float)[None, :]
+    fill = tokens / (chunk * dp)
+    passes = np.maximum(np.ceil(tokens / chunk - 1e-9), 1.0) + 0 * fill
+    last = np.clip((tokens - (passes - 1) * chunk) / (chunk * dp), 1e-9, 1.0)
+    base = _base_s(times, weight, fill, passes)[:, None]
+    work = np.maximum(times.prefill_s - passes * base, 0.0) + times.encode_s
+    mean_fill = fill @ weight
+    slope = np.maximum(work @ weight / mean_fill, 1e-12)[:, None]
+    alone = (times.prefill_s + times.encode_s) / pp
     return Occupancy(
-        alone_s=mean,
-        added_s=np.where(shared, np.clip(added, 0.0, mean), mean),
-        fill=1 / most,
-        alone_scv=demand.scv(alone, of_media=only_media),
+        base_s=(base / pp)[:, 0],
+        full_s=((base + slope) / pp)[:, 0],
+        fill=mean_fill,
+        sizes=PromptSizes.of(work / slope, passes, last, weight),
+        services=Services.of(alone, weight),
+    )
+
+
+def _base_s(times: Times, weight: Floats, fill: Floats, passes: Floats) -> Floats:
+    """Pass without tokens, [C]: from the prompts that leave room in theirs, by that room."""
+    room = np.where(fill < SHORT, 1 - fill, 0.0) * weight
+    gained = np.where(fill < SHORT, times.prefill_s - times.full_s, 0.0) * weight
+    spare = room.sum(1)
+    told = np.where(spare > 0, gained.sum(1) / np.where(spare > 0, spare, 1.0), 0.0)
+    others = ((times.prefill_s - times.marginal_s) / passes) @ weight
+    found = np.where(spare > 0, told, others)
+    return np.asarray(np.clip(found, 0.0, (times.prefill_s / passes).min(axis=1)))
+
+
+def _encoding(times: Times, demand: Demand, workers: int) -> Occupancy:
+    """Requests with media in an E pool, each shared by so many instances."""
+    weight = demand.weight(of_media=True)
+    items = np.maximum(np.maximum(demand.media.items, demand.media.frames), 1.0)
+    service = parallel_s(times.encode_s, items, workers) / times.machines.pp
+    services = Services.of(service, weight)
+    ones = np.ones_like(services.mean_s)
+    return Occupancy(
+        base_s=0 * ones,
+        full_s=services.mean_s * workers,
+        fill=ones,
+        sizes=PromptSizes.equal(ones),
+        services=services,
     )
 
 
@@ -58,37 +107,107 @@ def request_pool(
     times: Times, columns: Columns, demand: Demand, discipline: Discipline
 ) -> PoolTable:
     """Pools that take requests, work on them in passes and hand them on: E, P and EP."""
-    only_media = times.stages == "E"
+    if times.stages == "E":
+        return _encode_pool(times, columns, demand, discipline)
     c, n = columns.config, columns.instances
-    rate = demand.rate_rps * (demand.media_share if only_media else 1.0)
     occupied = occupancy(times, demand)
-    arrivals, servers, scv = routed_arrivals(
-        discipline.routing, rate, n, demand.traffic.arrival_scv
-    )
+    sizes, full = occupied.sizes.take(c), occupied.full_s[c]
+    capacity = n * occupied.capacity_rps()[c]
     queue = batched_queue(
-        arrivals,
-        occupied.alone_s[c],
-        occupied.added_s[c],
-        occupied.fill[c],
-        occupied.alone_scv[c],
-        servers,
-        scv,
+        np.asarray(demand.rate_rps),
+        occupied.base_s[c],
+        full,
+        sizes,
+        n,
+        discipline.routing,
+        _dispersion(demand),
     )
-    shared = (queue.pass_s - occupied.alone_s[c]) * times.machines.pp[c, 0]
-    prompt = times.prefill_s[c] + shared[:, None] + times.machines.request_s[c]
-    nothing = np.zeros((len(columns), 0))
+    work = sizes.mean * full
+    pp = times.machines.pp
+    piped = 1 - (1 - 1 / np.maximum(times.passes, 1.0)) * (1 - 1 / pp)
+    felt = queue.wait.offset_s + queue.shared_s * (pp[c, 0] - 1)
+    own = (times.prefill_s * piped + times.machines.request_s)[c]
     return PoolTable(
         times=times,
         columns=columns,
         encode_s=(times.encode_s + times.host_s)[c],
-        prefill_s=prompt * ("P" in times.stages),
-        encode_wait=queue.wait if only_media else None,
-        prefill_wait=None if only_media else queue.wait,
+        prefill_s=own + felt[:, None],
+        encode_wait=None,
+        prefill_wait=queue.wait.first,
         decode_wait=None,
-        utilization=queue.utilization,
-        capacity_rps=demand.rate_rps / queue.utilization,
-        step_s=nothing,
+        utilization=demand.rate_rps / capacity,
+        capacity_rps=capacity,
+        step_s=np.zeros((len(columns), 0)),
         tpot_mean_s=np.full(len(columns), np.nan),
         mean_batch=queue.batch,
-        stable=queue.utilization < 1,
+        stable=demand.rate_rps < capacity,
+        prefill_more=queue.wait.more,
+        burst_wait=_bursts(demand, demand.rate_rps, work, sizes.scv, n, discipline.routing),
+    )
+
+
+def _encode_pool(
+    times: Times, columns: Columns, demand: Demand, discipline: Discipline
+) -> PoolTable:
+    """One request at a time on each instance, or on each group that shares its images."""
+    workers = discipline.parallel_encode
+    c, groups = columns.config, np.maximum(columns.instances // workers, 1)
+    services = occupancy(times, demand, workers).services
+    mine = Services(services.mean_s[c], services.scv[c], services.skew[c])
+    rate = demand.rate_rps * demand.media_share
+    wait = request_queue(
+        rate, mine, groups, discipline.routing, _dispersion(demand, demand.media_share)
+    )
+    busy = np.maximum(rate * mine.mean_s, 1e-300)
+    capacity = groups / busy * demand.rate_rps
+    items = np.maximum(np.maximum(demand.media.items, demand.media.frames), 1.0)
+    own = (parallel_s(times.encode_s, items, workers) + times.host_s)[c]
+    return PoolTable(
+        times=times,
+        columns=columns,
+        encode_s=own + wait.offset_s[:, None] * demand.media.present,
+        prefill_s=np.zeros_like(own),
+        encode_wait=wait.first,
+        prefill_wait=None,
+        decode_wait=None,
+        utilization=demand.rate_rps / capacity,
+        capacity_rps=capacity,
+        step_s=np.zeros((len(columns), 0)),
+        tpot_mean_s=np.full(len(columns), np.nan),
+        mean_batch=np.ones(len(columns)),
+        stable=demand.rate_rps < capacity,
+        encode_more=wait.more,
+        burst_wait=_bursts(demand, rate, mine.mean_s, mine.scv, groups, discipline.routing),
+    )
+
+
+def _dispersion(demand: Demand, picked: float = 1.0) -> float:
+    """Variability of the arrivals but for bursts; of a share picked at random, that of its excess.
+
+    Bursts come on top as a wait of their own.
+    """
+    return 1 + picked * (float(demand.traffic.arrival_scv) - 1)
+
+
+def _bursts(
+    demand: Demand,
+    rate_rps: float,
+    service_s: Floats,
+    service_scv: Floats,
+    servers: Ints,
+    routing: str,
+) -> Wait | None:
+    """Wait that bursts add to a pool [K]; where requests are dealt out, every instance has it."""
+    bursts = demand.traffic.bursts
+    if bursts is None:
+        return None
+    rate, count, _ = routed_arrivals(routing, rate_rps, servers)
+    return burst_wait(
+        rate,
+        service_s,
+        service_scv,
+        count,
+        factor=bursts.factor,
+        share=bursts.share,
+        length_s=bursts.length_s,
     )

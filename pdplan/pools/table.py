@@ -58,6 +58,11 @@ class PoolTable:
     tpot_mean_s: Floats
     mean_batch: Floats
     stable: NDArray[np.bool_]
+    encode_more: Wait | None = None
+    """Second phase of the encode wait, of some of those who meet the first."""
+    prefill_more: Wait | None = None
+    burst_wait: Wait | None = None
+    """What bursts of arrivals pile up before encode or prefill, independent of the others."""
 
     @property
     def stages(self) -> str:
@@ -75,10 +80,26 @@ class PoolTable:
         return np.asarray(each[self.columns.config] * self.columns.instances)
 
     @property
+    def named_waits(self) -> tuple[tuple[str, Wait], ...]:
+        """Waits of a request in this pool and the stage before which it waits, in order.
+
+        A wait that follows another comes right after it; that before decode comes last. Waits
+        before encode are met by requests with media only.
+        """
+        found = (
+            ("encode", self.encode_wait),
+            ("encode", self.encode_more),
+            ("prefill", self.prefill_wait),
+            ("prefill", self.prefill_more),
+            ("encode" if self.stages == "E" else "prefill", self.burst_wait),
+            ("decode", self.decode_wait),
+        )
+        return tuple((name, wait) for name, wait in found if wait is not None)
+
+    @property
     def waits(self) -> tuple[Wait, ...]:
         """Waits of a request in this pool, in order."""
-        found = (self.encode_wait, self.prefill_wait, self.decode_wait)
-        return tuple(wait for wait in found if wait is not None)
+        return tuple(wait for _, wait in self.named_waits)
 
     def take(self, rows: Ints) -> "PoolTable":
         """Some of the columns, in the order asked."""
@@ -87,7 +108,7 @@ class PoolTable:
             if found is None:
                 return None
             probability, mean = np.asarray(found.probability), np.asarray(found.tail_mean_s)
-            return Wait(probability[rows], mean[rows])
+            return Wait(probability[rows], mean[rows], found.follows)
 
         c = self.columns
         return PoolTable(
@@ -104,6 +125,9 @@ class PoolTable:
             tpot_mean_s=self.tpot_mean_s[rows],
             mean_batch=self.mean_batch[rows],
             stable=self.stable[rows],
+            encode_more=wait(self.encode_more),
+            prefill_more=wait(self.prefill_more),
+            burst_wait=wait(self.burst_wait),
         )
 
     def network(self, column: Ints) -> tuple[Floats, Floats]:

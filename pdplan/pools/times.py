@@ -6,20 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pdplan.physics.memory import sequences_that_fit
 from pdplan.physics.roofline import Floats
+from pdplan.pools.caches import idle_bytes_s, longest_bytes, sequence_bytes
 from pdplan.pools.demand import Demand
 from pdplan.specs.engine import EngineSpec
 from pdplan.specs.hardware import HardwareSpec
 from pdplan.stages.encode import encode_times
-from pdplan.stages.llm import decode_pass
 from pdplan.stages.machine import Machines, Shape, machines
-from pdplan.stages.memory import (
-    DeviceMemory,
-    cache_bytes_per_sequence,
-    device_memory,
-    resident_sequences,
-)
+from pdplan.stages.memory import CERTAINTY, DeviceMemory, device_memory
 from pdplan.stages.prompt import PromptTimes, prompt_times
+from pdplan.stages.speculation import decode_step, draft_bytes, within_a_step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,7 +29,14 @@ class Times:
     chunk_tokens: int
     memory: DeviceMemory
     resident: Floats
-    """Requests whose cache fits at once [C]; infinite where nothing is cached."""
+    """Requests whose cache fits at once [C], were none kept between turns; infinite where nothing
+    is cached."""
+    sequence_bytes: Floats
+    """Mean cache of a resident request on one accelerator [C]."""
+    spread_bytes: Floats
+    """Standard deviation of the same."""
+    idle_bytes_s: Floats
+    """Cache kept between the turns of sessions times how long, per request [B s], [C]."""
     longest_bytes: Floats
     """Cache of the longest request on one accelerator [C]."""
     encode_s: Floats
@@ -43,12 +47,14 @@ class Times:
     """Prefill of one prompt alone [C, S]."""
     marginal_s: Floats
     """What a prompt adds to steps that run anyway [C, S]."""
+    whole_s: Floats
+    """What a prompt adds to steps that it rides on whole, a group of layers each [C, S]."""
     passes: Floats
     """Steps a prompt's chunks ride on [C, S]."""
     full_s: Floats
     """A prompt's share of a pass filled with prompts like it [C, S]."""
     step_s: Floats
-    """Decode step at batch 1..N [C, N]; never falling."""
+    """Whole decode step at batch 1..N, drafting and checking included [C, N]; never falling."""
 
     def __len__(self) -> int:
         """Return the number of candidates."""
@@ -74,7 +80,7 @@ def stage_times(
     m = machines(shapes, hardware, engine)
     model, size, count = demand.model, len(demand.prompt_tokens), len(shapes)
     chunk = chunk_tokens or engine.defaults.chunk_tokens
-    encode = host = nothing = np.zeros((count, size))
+    encode = host = whole = nothing = np.zeros((count, size))
     prompts = PromptTimes(nothing, nothing, nothing, nothing)
     step = np.zeros((count, 0))
     if "E" in stages and demand.media.any:
@@ -82,6 +88,8 @@ def stage_times(
         encode, host = times.device_s, times.host_s
     if "P" in stages:
         prompts = _prompts(demand, m, chunk)
+        if "D" in stages:
+            whole = _prompts(demand, m, chunk, whole=True).riding_s
     if "D" in stages:
         step = _steps(demand, m, largest_batch)
     longest = float(chunk) if "P" in stages else 0.0
@@ -90,50 +98,66 @@ def stage_times(
     memory = device_memory(
         model,
         m,
-        pass_tokens=max(longest, largest_batch if "D" in stages else 0),
+        pass_tokens=max(longest, largest_batch * _width(demand) if "D" in stages else 0),
         language=stages != "E",
         towers="E" in stages,
+        draft_bytes=draft_bytes(model, m, demand.speculation),
     )
+    mean_bytes, spread_bytes = sequence_bytes(stages, demand, m)
     return Times(
         stages=stages,
         shapes=tuple(shapes),
         machines=m,
         chunk_tokens=chunk,
         memory=memory,
-        resident=_resident(stages, demand, m, memory),
-        longest_bytes=_longest(stages, demand, m),
+        resident=_resident(stages, memory.cache[:, 0], m.dp[:, 0], mean_bytes, spread_bytes),
+        sequence_bytes=mean_bytes,
+        spread_bytes=spread_bytes,
+        idle_bytes_s=idle_bytes_s(stages, demand, m),
+        longest_bytes=longest_bytes(stages, demand, m),
         encode_s=encode,
         host_s=host,
         prefill_s=prompts.alone_s,
         marginal_s=prompts.riding_s,
+        whole_s=whole,
         passes=prompts.passes,
         full_s=prompts.full_s,
         step_s=step,
     )
 
 
-def _prompts(demand: Demand, m: Machines, chunk: int) -> PromptTimes:
-    """Time each distinct prompt once; [C, S]."""
+def _prompts(demand: Demand, m: Machines, chunk_tokens: int, *, whole: bool = False) -> PromptTimes:
+    """Time each distinct prompt once; [C, S]. A whole one is its own chunk."""
     distinct, where = np.unique(
-        np.column_stack([demand.prompt_tokens, demand.media.cross_tokens]), axis=0,
-        return_inverse=True,
+        np.column_stack([demand.new_tokens, demand.cached_tokens, demand.media.cross_tokens]),
+        axis=0, return_inverse=True,
     )  # fmt: skip
+    new, cached, cross = distinct.T
+    chunk = np.maximum(new, chunk_tokens) if whole else chunk_tokens
     times = prompt_times(
         demand.model,
         m,
-        tokens=distinct[:, 0],
+        tokens=new,
         chunk_tokens=chunk,
-        cross_tokens=distinct[:, 1],
+        prefix_tokens=cached,
+        cross_tokens=cross,
     )
+    if demand.draft is not None:
+        quiet = within_a_step(m)
+        drafts = prompt_times(
+            demand.draft, quiet, tokens=new, chunk_tokens=chunk, prefix_tokens=cached
+        )
+        times = times.plus(drafts)
     return times.take(where.ravel())
 
 
 def _steps(demand: Demand, m: Machines, largest_batch: int) -> Floats:
     """Decode step times, never falling with the batch, [C, N]."""
     batches = np.arange(1, largest_batch + 1, dtype=float)
-    steps = decode_pass(
+    steps = decode_step(
         demand.model,
         m,
+        speculation=demand.speculation,
         sequences=batches,
         context_tokens=demand.context_tokens,
         cross_tokens=demand.cross_tokens,
@@ -141,24 +165,53 @@ def _steps(demand: Demand, m: Machines, largest_batch: int) -> Floats:
     return np.asarray(np.maximum.accumulate(steps, axis=1))
 
 
-def _longest(stages: str, demand: Demand, m: Machines) -> Floats:
-    """Cache of the longest support point [C]: its prompt, and its mean output where it decodes."""
-    if stages == "E":
-        return np.zeros(len(m.tp))
-    tokens = demand.prompt_tokens
-    if "D" in stages:
-        traffic = demand.traffic
-        tokens = tokens + (traffic.output_weight * traffic.output_tokens).sum(1)
-    held = cache_bytes_per_sequence(demand.model, m, tokens, demand.media.cross_tokens)
-    return np.asarray(held.max(axis=1))
+def _width(demand: Demand) -> int:
+    """Positions that a step runs of each sequence."""
+    return demand.speculation.draft_tokens + 1 if demand.speculation else 1
 
 
-def _resident(stages: str, demand: Demand, m: Machines, memory: DeviceMemory) -> Floats:
-    """Requests that fit beside each other [C]: running ones, or prompts in prefill alone."""
+def _resident(stages: str, cache: Floats, dp: Floats, mean: Floats, spread: Floats) -> Floats:
+    """Requests that fit beside each other in the cache of an instance [K]."""
     if stages == "E":
-        return np.where(memory.cache[:, 0] >= 0, np.inf, 0.0)
-    context = demand.context_tokens if "D" in stages else float(demand.mean(demand.prompt_tokens))
-    spread_tokens = demand.context_spread if "D" in stages else 0.0
-    mean = cache_bytes_per_sequence(demand.model, m, context, demand.cross_tokens)
-    longer = cache_bytes_per_sequence(demand.model, m, context + spread_tokens, demand.cross_tokens)
-    return resident_sequences(memory.cache, m, mean, longer - mean)[:, 0]
+        return np.where(cache >= 0, np.inf, 0.0)
+    return np.asarray(dp * sequences_that_fit(cache, mean, spread, CERTAINTY))
+
+
+def resident_at(times: Times, demand: Demand, instances: Floats, config: Floats) -> Floats:
+    """Requests whose cache fits in an instance beside what is kept between turns [K].
+
+    Kept on average, by Little's law: rate / instances x E[kept bytes x think time]; its
+    fluctuation is left to eviction. Without sessions it is `times.resident`.
+
+    instances, config = candidate of each column [K]. *Limits*: 0 where what is kept fills the
+    cache; more instances always leave more.
+    """
+    config = np.asarray(config)
+    dp = times.machines.dp[config, 0]
+    left = times.memory.cache[config, 0] - _idle_bytes(times, demand, instances, config)
+    mean, spread = times.sequence_bytes[config], times.spread_bytes[config]
+    return _resident(times.stages, left, dp, mean, spread)
+
+
+def kept_share(
+    times: Times, demand: Demand, instances: Floats, config: Floats, batch: Floats
+) -> Floats:
+    """Share of what sessions would keep between turns that there is room for [K].
+
+    min(1, room / needed): room is the cache that `batch` resident requests leave (running requests
+    come first; what is kept is evicted for them), needed what all think times would keep. Sessions
+    are evicted whole and at random, so the same share of later turns finds its history:
+    `demand.keeping(share)`. *Valid for*: think times that are long beside the time in service.
+    """
+    config = np.asarray(config)
+    dp = times.machines.dp[config, 0]
+    running = times.sequence_bytes[config] * np.asarray(batch, float) / dp
+    room = np.maximum(times.memory.cache[config, 0] - running, 0.0)
+    needed = _idle_bytes(times, demand, instances, config)
+    return np.asarray(np.where(needed > room, room / np.where(needed > 0, needed, 1.0), 1.0))
+
+
+def _idle_bytes(times: Times, demand: Demand, instances: Floats, config: Floats) -> Floats:
+    """Cache kept between turns on one accelerator of an instance [K]."""
+    arriving = demand.rate_rps / np.asarray(instances, float)
+    return np.asarray(arriving * times.idle_bytes_s[config] / times.machines.dp[config, 0])

@@ -1,8 +1,10 @@
 """Sums of independent waits and deterministic services: latency percentiles in closed form.
 
 A request of kind s (a support point of the workload) takes offset o_s [s] of pure service plus
-waits W_1 + ... + W_K, each zero or, with probability p_k, exponential of mean m_k. Percentiles do
-not add; distributions convolve. `phases.py` holds the distribution of the sum of waits.
+waits W_1 + ... + W_K, each zero or, with probability p_k, exponential of mean m_k. They are
+independent, but for those marked in `follows`: they happen only if the one before them does (its
+second phase; p_k is over all requests either way). Percentiles do not add; distributions convolve.
+`phases.py` holds the distribution of the sum of waits.
 
 Shapes: weights and offsets [..., S]; probabilities and tail means [..., K], or [..., S, K] (one
 axis more than the offsets) when the waits depend on the support point.
@@ -11,6 +13,8 @@ axis more than the offsets) when the waits depend on the support point.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
 from typing import TypeAlias
 
 import numpy as np
@@ -23,10 +27,16 @@ Late: TypeAlias = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 """Survival function and density [1/s] at an array of times [s]."""
 
 ROUNDING = 1e-14
+NEVER = 1e-16
+"""Probability of a wait that nobody meets."""
 TINY = 1e-300
+QUADRATIC = 1e-8
+"""Relative Newton step after which the error is its square."""
 
 
-def wait_sum_cdf(t: ArrayLike, probabilities: ArrayLike, tail_means: ArrayLike) -> FloatArray:
+def wait_sum_cdf(
+    t: ArrayLike, probabilities: ArrayLike, tail_means: ArrayLike, follows: tuple[bool, ...] = ()
+) -> FloatArray:
     """P(W_1 + ... + W_K <= t) for independent atom-plus-exponential waits.
 
     Parameters
@@ -49,7 +59,9 @@ def wait_sum_cdf(t: ArrayLike, probabilities: ArrayLike, tail_means: ArrayLike) 
     0.264241
     """
     time = np.asarray(t, dtype=np.float64)
-    chain = phase_chain(np.asarray(probabilities, np.float64), np.asarray(tail_means, np.float64))
+    chain = phase_chain(
+        np.asarray(probabilities, np.float64), np.asarray(tail_means, np.float64), follows
+    )
     late, _ = phase_survival(time, chain)
     cdf: FloatArray = (1 - late)[()]
     return cdf
@@ -61,6 +73,7 @@ def sojourn_cdf(
     offsets_s: ArrayLike,
     probabilities: ArrayLike,
     tail_means: ArrayLike,
+    follows: tuple[bool, ...] = (),
 ) -> FloatArray:
     """P(latency <= t) over a weighted set of support points.
 
@@ -90,7 +103,7 @@ def sojourn_cdf(
     >>> round(float(sojourn_cdf(2.0, [0.5, 0.5], [1.0, 3.0], [0.5], [1.0])), 6)
     0.40803
     """
-    share, offset, chain = _latency_terms(weights, offsets_s, probabilities, tail_means)
+    share, offset, chain = _latency_terms(weights, offsets_s, probabilities, tail_means, follows)
     time = np.asarray(t, dtype=np.float64)[..., None]
     late, _ = phase_survival(time - offset, chain)
     cdf: FloatArray = np.sum(share * (1 - late), axis=-1)[()]
@@ -138,11 +151,13 @@ def sojourn_quantile_s(
     offsets_s: ArrayLike,
     probabilities: ArrayLike,
     tail_means: ArrayLike,
+    follows: tuple[bool, ...] = (),
 ) -> FloatArray:
     """Smallest t with P(latency <= t) >= level; inf where never reached.
 
-    The distribution jumps only at the offsets: bisection over the sorted offsets finds the
-    interval, safeguarded Newton on the log of the survival function the point in it.
+    The distribution jumps only at the offsets: the interval between two of them is found first,
+    from below (the percentile of the offsets alone), then the point in it, by safeguarded Newton
+    on the log of the survival function either time.
 
     Parameters
     ----------
@@ -173,7 +188,7 @@ def sojourn_quantile_s(
     wanted = np.asarray(levels, dtype=np.float64)
     level = np.atleast_1d(wanted)
     share, offset, chain = _latency_terms(
-        weights, offsets_s, probabilities, tail_means, levels_axis=True
+        weights, offsets_s, probabilities, tail_means, follows, levels_axis=True
     )
 
     def late(time: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -186,9 +201,9 @@ def sojourn_quantile_s(
     goal = np.minimum(level / np.where(completes > 0, completes, 1.0), 1.0)
     ceiling = np.max(offset + chain.time_bound_s(1 - goal[..., None]), axis=-1)
     target = np.broadcast_to(1 - level, shape)
-    jumps = np.broadcast_to(np.sort(offset, axis=-1), (*shape, offset.shape[-1]))
-    low, high = _enclosing_jumps(jumps, np.broadcast_to(ceiling, shape), late, target)
-    found = _crossing(low, np.where(np.isfinite(high), high, low), late, target)
+    jumps = _Jumps.of(share, offset, share * chain.finished * chain.entry[-1], shape)
+    low, high, start = jumps.enclosing(np.broadcast_to(ceiling, shape), late, target)
+    found = _crossing(low, np.where(np.isfinite(high), high, low), start, late, target)
     result = np.where(reached & np.isfinite(high), found, np.inf)
     quantile: FloatArray = (result if wanted.ndim else result[..., 0])[()]
     return quantile
@@ -210,47 +225,103 @@ def _latency_terms(
     offsets_s: ArrayLike,
     probabilities: ArrayLike,
     tail_means: ArrayLike,
+    follows: tuple[bool, ...],
     *,
     levels_axis: bool = False,
 ) -> tuple[FloatArray, FloatArray, PhaseChain]:
     """Weights, offsets and wait chain as [..., S], or [..., 1, S] to leave room for levels."""
     share, offset = (np.asarray(x, dtype=np.float64) for x in (weights, offsets_s))
     waiting, tail = _per_support_point(share, offset, probabilities, tail_means)
+    met = np.any(waiting > NEVER, axis=tuple(range(waiting.ndim - 1)))
+    if waiting.shape[-1] == tail.shape[-1] and not met.all() and met.any():
+        follows = tuple(k < len(follows) and follows[k] for k in np.flatnonzero(met).tolist())
+        waiting, tail = waiting[..., met], tail[..., met]
+    if share.ndim == 1 and offset.ndim == 1 and len(share) == len(offset) and not share.all():
+        counts = share > 0
+        if len(waiting) == len(share) and waiting.ndim == 2:
+            waiting = waiting[counts]
+        if len(tail) == len(share) and tail.ndim == 2:
+            tail = tail[counts]
+        share, offset = share[counts], offset[counts]
     if levels_axis:
         share, offset = share[..., None, :], offset[..., None, :]
         waiting, tail = waiting[..., None, :, :], tail[..., None, :, :]
-    return share, offset, phase_chain(waiting, tail)
+    return share, offset, phase_chain(waiting, tail, follows)
 
 
-def _enclosing_jumps(
-    jumps: FloatArray, ceiling: FloatArray, late: Late, target: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Interval free of jumps that holds the quantile, of zero width when it is a jump."""
-    size = jumps.shape[-1]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Jumps:
+    """Offsets in rising order, what of the requests comes up to each, and the jump at each."""
 
-    def jump(index: NDArray[np.int64]) -> FloatArray:
-        return np.take_along_axis(jumps, np.clip(index, 0, size - 1)[..., None], axis=-1)[..., 0]
+    at_s: FloatArray
+    below: FloatArray
+    """Share of requests with a smaller or the same offset: no fewer than come by then."""
+    atom: FloatArray
+    """Share of requests that take no longer than this offset."""
 
-    before = np.full(target.shape, -1)
-    after = np.full(target.shape, size)
-    for _ in range(size.bit_length()):
-        middle = (before + after) // 2
-        is_late = (late(jump(middle))[0] > target + ROUNDING) & (middle < size)
-        searching = after - before > 1
-        before = np.where(searching & is_late, middle, before)
-        after = np.where(searching & ~is_late, middle, after)
-    high = np.where(after < size, jump(after), np.maximum(ceiling, jump(before)))
-    at_jump = (after < size) & (late(np.nextafter(high, -np.inf))[0] > target + ROUNDING)
-    return np.where(at_jump | (before < 0), high, jump(before)), high
+    @classmethod
+    def of(
+        cls, share: FloatArray, offset: FloatArray, atom: FloatArray, shape: tuple[int, ...]
+    ) -> _Jumps:
+        """Sort them; offsets [..., S] for quantiles of a shape [...]."""
+        whole = np.broadcast_shapes((*shape, 1), share.shape, offset.shape, atom.shape)
+        order = np.argsort(np.broadcast_to(offset, whole), axis=-1, kind="stable")
+        at, parts, atoms = (
+            np.take_along_axis(np.broadcast_to(x, whole), order, axis=-1)
+            for x in (offset, share, atom)
+        )
+        return cls(at, np.cumsum(parts, axis=-1), atoms)
+
+    def __getitem__(self, index: NDArray[np.int64]) -> FloatArray:
+        places = np.clip(index, 0, self.at_s.shape[-1] - 1)[..., None]
+        return np.take_along_axis(self.at_s, places, axis=-1)[..., 0]
+
+    def enclosing(
+        self, ceiling: FloatArray, late: Late, target: FloatArray
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Interval free of jumps that holds the quantile, of zero width when it is a jump.
+
+        And where in it the quantile is to be expected.
+        """
+        size = self.at_s.shape[-1]
+        least = np.sum(1 - self.below > target[..., None] + 2 * ROUNDING, axis=-1)
+        before = np.minimum(least, size - 1) - 1
+        after = np.full(target.shape, size)
+        middle, start = before + 1, np.full(target.shape, np.nan)
+        left = np.ones(target.shape)
+        goal = np.maximum(target, TINY)
+        for turn in count():
+            searching = after - before > 1
+            if not searching.any():
+                break
+            time = self[middle]
+            survival, density = late(time)
+            is_late = survival > target + ROUNDING
+            before = np.where(searching & is_late, middle, before)
+            after = np.where(searching & ~is_late, middle, after)
+            left = np.where(searching & ~is_late, survival, left)
+            step = np.log(np.maximum(survival, TINY) / goal) * survival
+            start = np.where(searching, time + step / np.maximum(density, TINY), start)
+            guess = np.sum(self.at_s <= start[..., None], axis=-1) - ~is_late
+            halfway = (before + after) // 2
+            middle = halfway if turn % 3 == 2 else np.clip(guess, before + 1, after - 1)
+        high = np.where(after < size, self[after], np.maximum(ceiling, self[before]))
+        jump = np.sum(self.atom * (self.at_s == high[..., None]), axis=-1)
+        at_jump = (after < size) & (left + jump > target + ROUNDING)
+        return np.where(at_jump | (before < 0), high, self[before]), high, start
 
 
-def _crossing(low: FloatArray, high: FloatArray, late: Late, target: FloatArray) -> FloatArray:
+def _crossing(
+    low: FloatArray, high: FloatArray, start: FloatArray, late: Late, target: FloatArray
+) -> FloatArray:
     """Time in [low, high] where the survival function falls to target, all elements at once."""
     goal = np.maximum(target, TINY)
-    time = (low + high) / 2
+    time = np.where((start >= low) & (start <= high), start, (low + high) / 2)
     previous = high - low
     settled = previous <= 0
     for _ in range(200):
+        if np.all(settled):
+            break
         survival, density = late(time)
         low = np.where(survival > target, time, low)
         high = np.where(survival > target, high, time)
@@ -260,7 +331,5 @@ def _crossing(low: FloatArray, high: FloatArray, late: Late, target: FloatArray)
         new = np.where(newton, time + step, (low + high) / 2)
         previous = np.abs(new - time)
         time = np.where(settled, time, new)
-        settled = settled | (previous <= 1e-12 * np.abs(time))
-        if np.all(settled):
-            break
+        settled |= previous <= np.where(newton, QUADRATIC, 1e-12) * np.abs(time)
     return time

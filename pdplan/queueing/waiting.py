@@ -30,6 +30,9 @@ class Wait:
         Probability of waiting at all [-].
     tail_mean_s
         Mean wait of those who wait [s]; inf for a queue without a steady state.
+    follows
+        Whether only those meet this wait who met the one before it in a list of waits; of all
+        others it is independent. The probability is over all arrivals either way.
 
     Examples
     --------
@@ -40,6 +43,7 @@ class Wait:
 
     probability: FloatArray
     tail_mean_s: FloatArray
+    follows: bool = False
 
     @property
     def mean_s(self) -> FloatArray:

@@ -74,7 +74,8 @@ def _worth(other: Alternative) -> tuple[bool, float, int, str]:
 
 def _cheapest(order: Sequence[Alternative], wanted: object) -> float | None:
     assert callable(wanted)
-    return next((a.objective for a in order if a.objective and wanted(a.placement)), None)
+    sharing = (a for a in order if a.objective and "+" not in a.placement)
+    return next((a.objective for a in sharing if wanted(a.placement)), None)
 
 
 def _saving(other: Alternative, base: float | None) -> float | None:

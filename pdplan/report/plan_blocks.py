@@ -18,6 +18,7 @@ _TERMS = {
     "kv_transfer": "KV transfer",
     "decode_wait": "decode wait",
 }
+_METRICS = ("TTFT", "TPOT", "ITL", "E2E")
 
 
 def plan_blocks(plan: Plan) -> tuple[Block, ...]:
@@ -40,6 +41,8 @@ def _blocks(plan: Plan) -> Iterator[Block]:
         yield _totals(plan, plan.prediction)
     if plan.binding:
         yield Lines(tuple(plan.binding), "What binds")
+    if plan.warnings:
+        yield Lines(tuple(plan.warnings), "Where to be careful")
     if plan.alternatives:
         yield alternatives(plan)
     if plan.provenance:
@@ -97,10 +100,10 @@ def latency(prediction: Prediction) -> Grid:
     """Percentiles beside the objectives, all requests first."""
     rows: list[tuple[Cell, ...]] = []
     several = len(prediction.classes) > 1
-    kinds: list[tuple[str, tuple[Spread, Spread, Spread], tuple[Target, ...]]] = [
+    kinds: list[tuple[str, tuple[Spread, ...], tuple[Target, ...]]] = [
         (
             "all" if several else "",
-            (prediction.ttft_s, prediction.tpot_s, prediction.e2e_s),
+            (prediction.ttft_s, prediction.tpot_s, prediction.itl_s, prediction.e2e_s),
             () if several else prediction.targets,
         )
     ]
@@ -108,15 +111,15 @@ def latency(prediction: Prediction) -> Grid:
         kinds += [
             (
                 kind.name,
-                (kind.ttft_s, kind.tpot_s, kind.e2e_s),
+                (kind.ttft_s, kind.tpot_s, kind.itl_s, kind.e2e_s),
                 tuple(t for t in prediction.targets if t.request_class == kind.name),
             )
             for kind in prediction.classes
         ]
     for name, spreads, targets in kinds:
-        for metric, spread in zip(("TTFT", "TPOT", "E2E"), spreads, strict=True):
+        for metric, spread in zip(_METRICS, spreads, strict=True):
             mine = [target for target in targets if target.metric.upper() == metric]
-            if metric == "E2E" and several and name != "all":
+            if metric in ("ITL", "E2E") and several and name != "all":
                 continue
             first = f"{name} {metric}".strip()
             rows.append((first, *_spread(spread), "; ".join(_verdict(t) for t in mine)))

@@ -18,6 +18,7 @@ PLAN_COLUMNS = (
     *("usd_per_million_output_tokens", "power_w", "max_batch", "mean_batch"),
     *("weight_dtype", "kv_dtype", "kv_capacity_tokens"),
     *("memory_weights_bytes", "memory_kv_bytes", "memory_total_bytes", "memory_limit_bytes"),
+    *("itl_mean_s", "itl_p50_s", "itl_p90_s", "itl_p95_s", "itl_p99_s"),
     *("status", "label", "system", "model", "engine", "workload", "objective_name"),
     *("objective_value", "objective_bound", "objective_gap", "reason"),
 )
@@ -97,7 +98,9 @@ def prediction_cells(plan: Plan) -> dict[str, object]:
     found = plan.prediction
     if found is None:
         return {}
-    spreads = {"ttft": found.ttft_s, "tpot": found.tpot_s, "e2e": found.e2e_s}
+    spreads = {
+        "ttft": found.ttft_s, "tpot": found.tpot_s, "itl": found.itl_s, "e2e": found.e2e_s,
+    }  # fmt: skip
     return {
         "rate_rps": found.rate_rps,
         "goodput_rps": found.goodput_rps,

@@ -55,7 +55,8 @@ class PoolRun:
     """Mean requests in a pass or step, over busy time."""
     preemptions: int
     peak_cache_share: float
-    """Largest share of an instance's KV blocks in use."""
+    """Largest share of an instance's KV blocks in use; above 1 where prompts wait to be sent for
+    longer than a pool that only prefills could keep them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,12 @@ def _problems(
 ) -> list[Problem]:
     """All of a file's problems in the order of its lines."""
     found: dict[str, Problem] = {}
-    for item in error.errors(include_url=False):
+    items = error.errors(include_url=False)
+    for item in items:
+        if item["type"] == "too_short" and any(
+            _inside(other["loc"], item["loc"]) for other in items
+        ):
+            continue  # it is short only of the members that are told to be wrong
         key = at + _real_key(document, at, item["loc"])
         message = _message(schema, item)
         inner, colon, rest = message.partition(": ")
@@ -80,6 +85,10 @@ def _problems(
         problem = document.problem(key, message)
         found.setdefault(str(problem), problem)
     return sorted(found.values(), key=lambda problem: problem.line or 0)
+
+
+def _inside(loc: tuple[str | int, ...], of: tuple[str | int, ...]) -> bool:
+    return len(loc) > len(of) and loc[: len(of)] == of
 
 
 def _real_key(document: Document, at: Key, loc: tuple[str | int, ...]) -> Key:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pdplan.specs.histories import NO_HISTORY, Histories, histories
 from pdplan.specs.lengths import Length
 from pdplan.specs.points import (
     Array,
@@ -25,6 +26,8 @@ OUTPUT_POINTS = 8
 MEDIA_POINTS = 8
 SIZES = 2
 """Place of the image sizes among the axes; they are never joined."""
+HISTORY = 5
+"""Place of the tokens of earlier turns."""
 
 
 def class_points(kind: ClassSpec, folder: Path, budget: int) -> dict[str, Array]:
@@ -32,6 +35,7 @@ def class_points(kind: ClassSpec, folder: Path, budget: int) -> dict[str, Array]
     prompt, isl, osl = _lengths(kind, folder)
     images, audio, video = kind.images, kind.audio, kind.video
     sizes = images.variants() if images else ()
+    past = _history(kind, folder, prompt, isl, osl)
     size_weight = np.array([size.weight for size in sizes] or [1.0])
     axes = [
         prompt,
@@ -39,12 +43,16 @@ def class_points(kind: ClassSpec, folder: Path, budget: int) -> dict[str, Array]
         Points(np.arange(size_weight.size, dtype=float), size_weight / size_weight.sum()),
         _points(audio.seconds, folder) if audio else _NONE,
         _points(video.seconds, folder) if video else _NONE,
+        past.points,
+        _points(kind.prefix.tokens, folder) if kind.prefix and kind.prefix.tokens else _NONE,
     ]
     counts = _allot(axes, budget)
     bins = strata(prompt, counts[0])
     few = [coarse(axis, count) for axis, count in zip(axes, counts, strict=True)]
+    past = past.coarse(counts[HISTORY])
+    few[HISTORY] = past.points
     where = [index.ravel() for index in np.indices([axis.values.size for axis in few])]
-    text, count, size, sound, film = (
+    own, count, size, sound, film, before, prefix = (
         axis.values[index] for axis, index in zip(few, where, strict=True)
     )
     weight = math.prod(
@@ -55,7 +63,7 @@ def class_points(kind: ClassSpec, folder: Path, budget: int) -> dict[str, Array]
     seen = count > 0
     return {
         "weight": np.asarray(weight, dtype=float),
-        "text_tokens": text,
+        **_reuse(kind, own, before, prefix, past.earlier_turns[where[HISTORY]]),
         "images": count,
         "image_width": seen * np.array([float(s.width) for s in sizes] or [0.0])[variant],
         "image_height": seen * np.array([float(s.height) for s in sizes] or [0.0])[variant],
@@ -71,6 +79,45 @@ def class_points(kind: ClassSpec, folder: Path, budget: int) -> dict[str, Array]
 
 
 _NONE = Points(np.zeros(1), np.ones(1))
+
+
+def _reuse(
+    kind: ClassSpec, own: Array, before: Array, prefix: Array, earlier: Array
+) -> dict[str, Array]:
+    """Text tokens of the prompt, and what of them is cached since when."""
+    session = kind.session
+    if session is None:
+        hit = kind.prefix.hit if kind.prefix and kind.prefix.hit is not None else 0.0
+        cached = np.minimum(prefix + hit * own, np.maximum(own - 1, 0.0))
+        nothing = np.zeros(own.size)
+        return {"text_tokens": own, "cached_tokens": cached} | dict.fromkeys(_OF_TURNS, nothing)
+    kept = session.cached * before
+    of_turns = (kept, np.full(own.size, session.cached), earlier, session.think * (earlier > 0))
+    return {
+        "text_tokens": prefix + before + own,
+        "cached_tokens": prefix + kept,
+        **dict(zip(_OF_TURNS, of_turns, strict=True)),
+    }
+
+
+_OF_TURNS = ("kept_tokens", "kept_share", "earlier_turns", "think_s")
+
+
+def _history(
+    kind: ClassSpec, folder: Path, prompt: Points, isl: Array | None, osl: Array | Points
+) -> Histories:
+    """Tokens of earlier turns, each as long as the class says."""
+    if kind.session is None:
+        return NO_HISTORY
+    if isl is not None and isinstance(osl, np.ndarray):
+        added = sample_points(isl + osl)
+        growth, variance = added.mean, added.second_moment - added.mean**2
+    else:
+        assert isinstance(osl, Points)
+        growth = prompt.mean + osl.mean
+        variance = sum(p.second_moment - p.mean**2 for p in (prompt, osl))
+    turns = _points(kind.session.turns, folder, whole=True, floor=1.0)
+    return histories(turns, growth, max(variance, 0.0))
 
 
 def _allot(axes: Sequence[Points], budget: int) -> list[int]:

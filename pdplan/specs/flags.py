@@ -13,6 +13,7 @@ COMMAND_LINE = "command line"
 
 _SEARCH = {
     "placement": "placements",
+    "split": "split",
     "tp": "tp",
     "pp": "pp",
     "ep": "ep",
@@ -26,7 +27,7 @@ _SEARCH = {
 }
 _TOP = (
     *("model", "engine", "workload", "rate", "ttft", "tpot", "percentile", "hardware"),
-    *("objective", "whole_nodes", "routing", "first_token_from"),
+    *("speculative", "objective", "whole_nodes", "routing", "first_token_from"),
 )
 SCENARIO_FLAGS: dict[str, Key] = {
     **{name: (name,) for name in _TOP},
@@ -40,14 +41,35 @@ WORKLOAD_FLAGS: dict[str, Key] = {
     "isl": ("isl",),
     "osl": ("osl",),
     "arrival_scv": ("arrival_scv",),
+    "peak_factor": ("peak_factor",),
+    "burst": ("burst",),
+    "prefix_hit": ("prefix", "hit"),
+    "turns": ("session", "turns"),
+    "think": ("session", "think"),
     "images": ("images", "count"),
     "image_size": ("images", "width"),
 }
+OF_ARRIVALS = ("arrival_scv", "peak_factor", "burst")
+"""Those that hold for all classes."""
 HARDWARE_FLAGS = ("price", "stock", "provider")
 
-_UNITS = {"rate": "req/s", "ttft": "ms", "tpot": "ms", "itl": "ms", "budget": "USD/h"}
-_NUMBERS = ("isl", "osl", "images", "arrival_scv", "percentile", "stock", "max_gpus")
-_PLAIN = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+_UNITS = {"rate": "req/s", "ttft": "ms", "tpot": "ms", "itl": "ms", "budget": "USD/h", "think": "s"}
+_NUMBERS = (
+    *("isl", "osl", "images", "arrival_scv", "percentile", "stock", "max_gpus"),
+    *("peak_factor", "prefix_hit", "turns"),
+)
+_PARTS = {
+    "burst": (("factor", "share", "length"), "4,0.1,30s"),
+    "speculative": (("draft_tokens", "acceptance", "draft"), "3,0.7,mtp"),
+}
+"""Flags of several values with commas between: their keys, and an example."""
+_REPLACED: dict[Key, Key] = {
+    ("tpot",): ("itl",),
+    ("peak_factor",): ("profile",),
+    ("prefix", "hit"): ("prefix", "tokens"),
+}
+"""Keys of a file that a flag at another key takes the place of."""
+_PLAIN = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def blame(message: str, *, flag: str) -> SpecError:
@@ -75,6 +97,8 @@ def given(overrides: Mapping[str, object]) -> dict[str, Any]:
 def _read(flag: str, value: object) -> object:
     if flag == "percentile" and isinstance(value, str):
         return [_number(part) for part in value.split(",")]
+    if flag in _PARTS and isinstance(value, str):
+        return _parts(flag, value)
     if flag in _NUMBERS:
         return _number(value)
     if flag in _UNITS and not isinstance(value, bool):
@@ -83,6 +107,19 @@ def _read(flag: str, value: object) -> object:
     if flag == "hardware" and isinstance(value, str):
         return value.split(",")
     return list(value) if isinstance(value, tuple) else value
+
+
+def _parts(flag: str, value: str) -> dict[str, object]:
+    names, example = _PARTS[flag]
+    parts = [part.strip() for part in value.split(",")]
+    if len(parts) != len(names) or not all(parts):
+        expected = ",".join(name.upper() for name in names)
+        message = f"needs {expected}, for example '{example}'; got '{value}'"
+        raise blame(message, flag=flag)
+    found = {name: _number(part) for name, part in zip(names, parts, strict=True)}
+    if isinstance(found.get("length"), int | float):
+        found["length"] = f"{found['length']} s"
+    return found
 
 
 def _number(value: object) -> object:
@@ -103,8 +140,9 @@ def overlaid(data: Mapping[str, Any], flags: Mapping[str, Any], places: Mapping[
             inner = spot.get(str(part))
             spot[str(part)] = spot = dict(inner) if isinstance(inner, dict) else {}
         spot[str(place[-1])] = value
-        if place == ("tpot",):
-            result.pop("itl", None)
+        if place in _REPLACED:
+            *inside, last = _REPLACED[place]
+            (result[str(inside[0])] if inside else result).pop(str(last), None)
     return result
 
 

@@ -1,6 +1,6 @@
 """Plan files: a fleet as `solve -o` writes it or as a person does, read back for evaluation."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, model_validator
 
 from pdplan.errors import SpecError
-from pdplan.specs.base import Count, Spec, validate
+from pdplan.specs.base import Count, Spec, suggestion, validate
 from pdplan.specs.catalog import find
 from pdplan.specs.dtypes import CacheDtype, Dtype
 from pdplan.specs.engine import EngineSpec, load_engine
@@ -16,24 +16,31 @@ from pdplan.specs.hardware import HardwareSpec, load_hardware
 from pdplan.specs.model import ModelSpec, load_model
 from pdplan.specs.parallelism import unsplittable
 from pdplan.specs.source import Key, load_yaml
+from pdplan.specs.speculation import Speculation, SpeculativeSpec, is_model, speculation
 from pdplan.specs.traffic import Traffic, traffic
 from pdplan.specs.workload import WorkloadSpec, load_workload
 
 Computed = Annotated[Any, Field(default=None)]
 """A key that `solve` writes and a reader works out again."""
+ANSWERED = ("concurrency", "requests")
+"""Keys of a plan's own workload: what `evaluate` was asked of it. A plan is read without them."""
 
 
 class PoolOptions(Spec):
     """How a pool's engine is run, beyond its shape."""
 
-    scheduler: Literal["chunked", "prefill_first"] = "chunked"
+    scheduler: Literal["chunked", "prefill_first", "layered"] = "chunked"
     chunk_tokens: Count | None = None
+    parallel_encode: Count = 1
+    """Instances of an encode pool that share the images of one request."""
     routing: Literal["least_loaded", "central", "round_robin", "random"] = "least_loaded"
     moe_dtype: Dtype | None = None
     moe_tp: Count | None = None
     usd_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
     first_token_from: Literal["decode", "prefill"] = "decode"
     whole_nodes: bool = False
+    classes: tuple[str, ...] = ()
+    """Classes of requests that the pool serves; none where all share."""
 
 
 class PoolSpec(Spec):
@@ -67,6 +74,7 @@ class PlanFileSpec(Spec):
     placement: str
     model: str
     engine: str = "vllm"
+    speculative: SpeculativeSpec | None = None
     workload: str | dict[str, Any]
     pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1)]
     system: str | None = None
@@ -79,6 +87,7 @@ class PlanFileSpec(Spec):
     gpus: Computed
     power_w: Computed
     transfers: Computed
+    warnings: Computed
     prediction: Computed
     binding: Computed
     alternatives: Computed
@@ -88,12 +97,28 @@ class PlanFileSpec(Spec):
 
     @model_validator(mode="after")
     def _pools_follow_the_placement(self) -> "PlanFileSpec":
-        stages = self.placement.replace("(", "").replace(")", "").split("-")
+        stages = [part for group in _stages(self.placement) for part in group]
         found = [pool.stages for pool in self.pools]
         if stages != found:
             message = f"pools: stages {found} do not follow the placement {self.placement}"
             raise ValueError(message)
         return self
+
+
+def _stages(placement: str) -> list[list[str]]:
+    """Stages of the pools of each group."""
+    groups = placement.replace("(", "").replace(")", "").split("+")
+    return [group.strip().split("-") for group in groups]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Classes of requests with pools of their own."""
+
+    classes: tuple[str, ...]
+    """In the workload's order; all of them where they share."""
+    placement: str
+    pools: tuple[PoolSpec, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +131,7 @@ class PlanSpec:
     model: ModelSpec
     engine_id: str
     engine: EngineSpec
+    speculation: Speculation | None
     workload: WorkloadSpec
     workload_id: str
     traffic: Traffic
@@ -114,6 +140,45 @@ class PlanSpec:
     workload_folder: Path
     alternatives: tuple[Mapping[str, Any], ...]
     """Other placements, as the file records them."""
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Groups of classes with their placements and pools, in the order of the file."""
+        return _groups(self.placement, self.pools, tuple(k.name for k in self.traffic.classes))
+
+
+def _groups(
+    placement: str, pools: Sequence[PoolSpec], classes: tuple[str, ...]
+) -> tuple[Group, ...]:
+    found = []
+    for text, stages in zip(placement.split("+"), _stages(placement), strict=True):
+        mine, pools = tuple(pools[: len(stages)]), pools[len(stages) :]
+        named = mine[0].options.classes or classes
+        found.append(Group(tuple(c for c in classes if c in named), text.strip(), mine))
+    return tuple(found)
+
+
+def _wrong_classes(pools: Sequence[PoolSpec], placement: str, known: Sequence[str]) -> str | None:
+    """What is wrong with the classes that pools serve: each group its own, together all."""
+    groups = _stages(placement)
+    served: list[str] = []
+    for stages in groups:
+        mine, pools = pools[: len(stages)], pools[len(stages) :]
+        listed = [pool.options.classes for pool in mine]
+        for pool in mine:
+            if unknown := [name for name in pool.options.classes if name not in known]:
+                hint = suggestion(unknown[0], known)
+                return f"pool '{pool.name}': unknown class '{unknown[0]}'{hint}"
+            if len(groups) > 1 and not pool.options.classes:
+                return f"pool '{pool.name}': needs options: {{classes: [...]}}, as others have"
+        if len({frozenset(names) for names in listed}) > 1:
+            return f"pool '{mine[-1].name}': serves other classes than '{mine[0].name}' before it"
+        served += dict.fromkeys(listed[0])
+    if twice := [name for name in known if served.count(name) > 1]:
+        return f"class '{twice[0]}' is served by two groups of pools"
+    if served and (unserved := [name for name in known if name not in served]):
+        return f"class '{unserved[0]}' is served by no pool"
+    return None
 
 
 T = TypeVar("T")
@@ -137,11 +202,15 @@ def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
         workload_id = file.workload
         folder = find("workload", file.workload, specs_dir).parent
     else:
-        workload = validate(document, WorkloadSpec, file.workload, at=("workload",))
+        stated = {key: value for key, value in file.workload.items() if key not in ANSWERED}
+        workload = validate(document, WorkloadSpec, stated, at=("workload",))
         workload_id = workload.name or "inline"
     if workload.rate is None:
         raise SpecError(document.problem(("workload",), "has no rate; add 'rate: 20 req/s'"))
     model = named(("model",), file.model, load_model)
+    drafted, draft = file.speculative, None
+    if drafted is not None and is_model(drafted.draft):
+        draft = named(("speculative", "draft"), drafted.draft, load_model)
     hardware = {
         pool.hardware: named(("pools", i, "hardware"), pool.hardware, load_hardware)
         for i, pool in enumerate(file.pools)
@@ -150,6 +219,10 @@ def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
         problem = unsplittable(model, tp=pool.tp, pp=pool.pp, ep=pool.ep or 1, dp=pool.dp)
         if problem is not None and pool.stages != "E":
             raise SpecError(document.problem(("pools", i), problem))
+    found = traffic(workload, workload.rate, folder)
+    mistaken = _wrong_classes(file.pools, file.placement, [kind.name for kind in found.classes])
+    if mistaken is not None:
+        raise SpecError(document.problem(("pools",), mistaken))
     return PlanSpec(
         placement=file.placement,
         system=file.system,
@@ -157,9 +230,10 @@ def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
         model=model,
         engine_id=file.engine,
         engine=named(("engine",), file.engine, load_engine),
+        speculation=None if drafted is None else speculation(drafted, draft),
         workload=workload,
         workload_id=workload_id,
-        traffic=traffic(workload, workload.rate, folder),
+        traffic=found,
         pools=file.pools,
         hardware=hardware,
         workload_folder=folder,

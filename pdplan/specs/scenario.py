@@ -11,6 +11,7 @@ from pdplan.specs.catalog import find, plain_name
 from pdplan.specs.engine import EngineSpec, load_engine
 from pdplan.specs.flags import (
     COMMAND_LINE,
+    OF_ARRIVALS,
     SCENARIO_FLAGS,
     WORKLOAD_FLAGS,
     blame,
@@ -25,6 +26,7 @@ from pdplan.specs.model import ModelSpec, load_model
 from pdplan.specs.parallelism import unsplittable
 from pdplan.specs.scenario_file import Aim, HardwareUse, RoleSpec, Routing, ScenarioSpec, SearchSpec
 from pdplan.specs.source import Document, Key, load_yaml
+from pdplan.specs.speculation import Speculation, is_model, speculation
 from pdplan.specs.workload import WorkloadSpec
 
 if TYPE_CHECKING:
@@ -64,6 +66,7 @@ class Scenario:
     model: ModelSpec
     engine_id: str
     engine: EngineSpec
+    speculation: Speculation | None
     workload_id: str
     workload: WorkloadSpec
     workload_folder: Path
@@ -105,6 +108,7 @@ class _Builder(Lookup):
         spec = self.spec()
         model = self.named(("model",), spec.model, load_model)
         engine = self.named(("engine",), spec.engine, load_engine)
+        drafted = self.speculation(spec)
         hardware = [self.hardware(i, use, spec) for i, use in enumerate(spec.hardware)]
         self.roles(spec)
         if spec.whole_nodes and spec.limits.budget is not None and spec.objective != "cost":
@@ -126,6 +130,7 @@ class _Builder(Lookup):
             model=model,
             engine_id=plain_name(spec.engine),
             engine=engine,
+            speculation=drafted,
             workload_id=asked[0],
             workload=asked[1],
             workload_folder=asked[2],
@@ -154,6 +159,16 @@ class _Builder(Lookup):
             return validate(self.document, ScenarioSpec, data)
         except SpecError as error:
             raise self.blamed(error) from None
+
+    def speculation(self, spec: ScenarioSpec) -> Speculation | None:
+        """Look up what drafts tokens."""
+        asked = spec.speculative
+        if asked is None:
+            return None
+        if not is_model(asked.draft):
+            return speculation(asked, None)
+        model = self.named(("speculative", "draft"), asked.draft, load_model)
+        return None if model is None else speculation(asked, model)
 
     def hardware(self, i: int, use: HardwareUse, spec: ScenarioSpec) -> HardwareChoice | None:
         key: Key = ("hardware", i)
@@ -223,9 +238,9 @@ class _Builder(Lookup):
             data = document.data
         assert isinstance(data, dict)
         flags = {flag: value for flag, value in self.flags.items() if flag in WORKLOAD_FLAGS}
-        if flags.keys() - {"arrival_scv"} and "classes" in data:
+        if flags.keys() - set(OF_ARRIVALS) and "classes" in data:
             message = "the workload has classes; change them in its file"
-            raise blame(message, flag=next(iter(flags)))
+            raise blame(message, flag=next(flag for flag in flags if flag not in OF_ARRIVALS))
         places = {flag: key for flag, key in WORKLOAD_FLAGS.items() if key[0] != "images"}
         data = with_images(overlaid(data, flags, places), flags)
         missing = [key for key in ("isl", "osl") if key not in data]

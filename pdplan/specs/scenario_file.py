@@ -7,11 +7,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from pdplan.specs.base import Count, Spec, UsdPerHour, Watts
 from pdplan.specs.dtypes import CacheDtype, Dtype
+from pdplan.specs.speculation import SpeculativeSpec
 from pdplan.specs.workload import Objective, Percentiles, Rate, itl_is_tpot
 
 Aim = Literal["cost", "gpus", "power"]
 Routing = Literal["least_loaded", "central", "round_robin", "random"]
-Scheduler = Literal["chunked", "prefill_first"]
+Scheduler = Literal["chunked", "prefill_first", "layered"]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -108,6 +109,8 @@ class SearchSpec(Spec):
     """Choices the solver has; an empty list is automatic."""
 
     placements: Placements = ()
+    split: Literal["auto", "never", "always"] = "auto"
+    """Whether classes get pools of their own: where that is better, never, or every class."""
     tp: SomeCounts = (1, 2, 4, 8)
     pp: Counts = ()
     """Empty: the least pipeline at which the weights fit."""
@@ -119,6 +122,8 @@ class SearchSpec(Spec):
     max_batch: Counts = ()
     schedulers: Annotated[Schedulers, Field(min_length=1)] = ("chunked",)
     chunk_tokens: Counts = ()
+    parallel_encode: Count = 1
+    """Instances of an encode pool that share the images of one request."""
     roles: dict[Stages, RoleSpec] = Field(default_factory=dict)
 
 
@@ -129,6 +134,7 @@ class ScenarioSpec(Spec):
     description: str = ""
     model: Name
     engine: Name = "vllm"
+    speculative: SpeculativeSpec | None = None
     workload: Name | dict[str, Any]
     """Id, path or the keys of a workload in place."""
     rate: Rate | None = None

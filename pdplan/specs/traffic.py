@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pdplan.specs.arrivals import Bursts
 from pdplan.specs.class_points import OUTPUT_POINTS, class_points, widened
 from pdplan.specs.points import Array
 from pdplan.specs.workload import WorkloadSpec
@@ -37,7 +38,11 @@ class Traffic:
     """
 
     rate_rps: float
+    """Rate that a plan is sized for: that of the busiest time of day."""
+    peak_factor: float
+    """The same over the mean of the day."""
     arrival_scv: float
+    bursts: Bursts | None
     classes: tuple[RequestClass, ...]
     weight: Array
     class_index: NDArray[np.intp]
@@ -49,6 +54,16 @@ class Traffic:
     video_frames: Array
     video_width: Array
     video_height: Array
+    cached_tokens: Array
+    """Text tokens of the prompt that are found in the prefix cache."""
+    kept_tokens: Array
+    """Those of them that were kept for this request alone, since the turn before it."""
+    kept_share: Array
+    """Share of a session's history that is found."""
+    earlier_turns: Array
+    """Turns of the same session before this one."""
+    think_s: Array
+    """Time between the turn before and this one; 0 for a first turn."""
     output_tokens: Array
     output_weight: Array
 
@@ -57,6 +72,27 @@ class Traffic:
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+
+    @property
+    def mean_rate_rps(self) -> float:
+        """Mean rate over the day: what is paid for and billed."""
+        return self.rate_rps / self.peak_factor
+
+    @property
+    def dispersion(self) -> float:
+        """Limit of the index of dispersion for counts [-]; `arrival_scv` where nothing bursts."""
+        bursts = self.bursts.excess_dispersion(self.rate_rps) if self.bursts else 0.0
+        return self.arrival_scv + bursts
+
+    @property
+    def dispersion_s(self) -> float:
+        """Time over which the rate stays what it is; 0 where it never changes."""
+        return self.bursts.correlation_s if self.bursts else 0.0
+
+    @property
+    def idle_tokens_s(self) -> float:
+        """Text tokens kept between turns times how long, mean over requests [token s]."""
+        return float(self.weight @ (self.kept_tokens * self.think_s))
 
     @property
     def has_media(self) -> bool:
@@ -94,6 +130,7 @@ def traffic(
 ) -> Traffic:
     """Build the request points of a workload whose trace paths are relative to `folder`.
 
+    rate_rps: the mean over the day; the traffic's own rate is that of its busiest time.
     `percentiles` hold for classes that name none. Raises SpecError for unusable traces.
     """
     kinds = workload.kinds()
@@ -107,8 +144,10 @@ def traffic(
     columns["weight"] /= columns["weight"].sum()
     width = max(part["output_tokens"].shape[1] for part in parts)
     return Traffic(
-        rate_rps=rate_rps,
+        rate_rps=rate_rps * workload.peak,
+        peak_factor=workload.peak,
         arrival_scv=workload.arrival_scv,
+        bursts=workload.bursts,
         classes=tuple(
             RequestClass(
                 kind.name, kind.share, kind.ttft, kind.tpot, kind.percentile or percentiles

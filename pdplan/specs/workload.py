@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from pdplan.specs.arrivals import Bursts, BurstSpec, ProfileSpec
 from pdplan.specs.base import RequestsPerSecond, Seconds, Spec, validate
 from pdplan.specs.catalog import find
 from pdplan.specs.lengths import Duration, Number, Tokens
+from pdplan.specs.reuse import Prefix, Session
 from pdplan.specs.source import load_yaml
 
 SHARE_TOLERANCE = 1e-6
@@ -90,6 +92,10 @@ class Requests(Spec):
     images: Images | None = None
     audio: Audio | None = None
     video: Video | None = None
+    prefix: Prefix | None = None
+    """What of the prompt is cached already; before a session's first turn, on top of `isl`."""
+    session: Session | None = None
+    """Requests are turns of sessions: `isl` and `osl` are what one turn adds."""
     ttft: Objective | None = None
     """Time to first token to stay within; none is no constraint."""
     tpot: Objective | None = None
@@ -101,6 +107,16 @@ class Requests(Spec):
     @classmethod
     def _itl_is_tpot(cls, data: Any) -> Any:  # noqa: ANN401  (raw YAML)
         return itl_is_tpot(data)
+
+    @model_validator(mode="after")
+    def _prefix_of_a_session(self) -> "Requests":
+        if self.session is not None and self.prefix is not None and self.prefix.hit is not None:
+            message = (
+                "prefix: takes tokens only where there is a session; how much of its history is "
+                "found is the session's 'cached'"
+            )
+            raise ValueError(message)
+        return self
 
 
 def itl_is_tpot(data: Any) -> Any:  # noqa: ANN401  (raw YAML)
@@ -131,6 +147,11 @@ class WorkloadSpec(Requests):
     rate: Rate | None = None
     arrival_scv: Annotated[float, Field(ge=0, le=1000, strict=True)] = 1.0
     """Squared coefficient of variation of the time between arrivals; Poisson is 1."""
+    burst: BurstSpec | None = None
+    profile: ProfileSpec | None = None
+    """Over the day; `rate` is its mean, and plans are made for the busiest slot."""
+    peak_factor: Annotated[float, Field(ge=1, le=1000, strict=True)] | None = None
+    """Busiest rate over the mean, in place of a profile."""
     classes: tuple[ClassSpec, ...] = ()
 
     @field_validator("classes")
@@ -145,6 +166,24 @@ class WorkloadSpec(Requests):
             message = f"shares must sum to 1; got {total:.6g}"
             raise ValueError(message)
         return classes
+
+    @model_validator(mode="after")
+    def _one_peak(self) -> "WorkloadSpec":
+        if self.profile is not None and self.peak_factor is not None:
+            message = "peak_factor: follows from the profile, which is given too"
+            raise ValueError(message)
+        return self
+
+    @property
+    def peak(self) -> float:
+        """Busiest rate over the mean [-]."""
+        return self.profile.peak_factor if self.profile is not None else self.peak_factor or 1.0
+
+    @property
+    def bursts(self) -> Bursts | None:
+        """How arrivals burst."""
+        found = self.burst
+        return None if found is None else Bursts(found.factor, found.share, found.length)
 
     @model_validator(mode="after")
     def _one_or_many(self) -> "WorkloadSpec":

@@ -1,5 +1,6 @@
 """Specs written back as the plain data of their YAML files."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,9 @@ def workload_text(
     workload: WorkloadSpec, name: str, traffic: "Traffic", folder: Path
 ) -> dict[str, Any]:
     """Write a workload with its rate and the percentiles that hold for each class."""
-    found: dict[str, Any] = {"name": name, "rate": rate_text(traffic.rate_rps)}
-    if workload.arrival_scv != 1.0:
-        found["arrival_scv"] = workload.arrival_scv
+    rate = mean_rate_text(traffic.rate_rps, traffic.peak_factor)
+    found: dict[str, Any] = {"name": name, "rate": rate}
+    found |= _arrivals(workload)
     objectives = {kind.name: kind for kind in traffic.classes}
     if not workload.classes:
         (only,) = workload.kinds()
@@ -34,6 +35,33 @@ def workload_text(
         | _requests(kind, objectives[kind.name].percentiles, folder)
         for kind in workload.kinds()
     ]
+    return found
+
+
+def mean_rate_text(peak_rps: float, peak_factor: float) -> str:
+    """Write the mean rate over the day so that it reads back as the very same peak rate.
+
+    >>> mean_rate_text(0.3, 1.0), mean_rate_text(6.0, 1.5)
+    ('0.3 req/s', '4 req/s')
+    """
+    mean = peak_rps / peak_factor
+    tried = (float(f"{mean:.12g}"), mean, math.nextafter(mean, 0), math.nextafter(mean, math.inf))
+    return rate_text(next((rate for rate in tried if rate * peak_factor == peak_rps), mean))
+
+
+def _arrivals(workload: WorkloadSpec) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if workload.arrival_scv != 1.0:
+        found["arrival_scv"] = workload.arrival_scv
+    if workload.burst is not None:
+        burst = workload.burst
+        found["burst"] = {"factor": burst.factor, "share": burst.share}
+        found["burst"]["length"] = f"{_exact(burst.length)} s"
+    if workload.profile is not None:
+        period = f"{_exact(workload.profile.period)} s"
+        found["profile"] = {"relative": list(workload.profile.relative), "period": period}
+    if workload.peak_factor is not None:
+        found["peak_factor"] = workload.peak_factor
     return found
 
 
@@ -66,6 +94,15 @@ def _requests(kind: ClassSpec, percentiles: tuple[int, ...], folder: Path) -> di
             "fps": video.fps,
             "width": video.width,
             "height": video.height,
+        }
+    if kind.prefix is not None:
+        hit, tokens = kind.prefix.hit, kind.prefix.tokens
+        found["prefix"] = {"hit": hit} if tokens is None else {"tokens": _length(tokens, folder)}
+    if kind.session is not None:
+        found["session"] = {
+            "turns": _length(kind.session.turns, folder),
+            "think": f"{_exact(kind.session.think)} s",
+            "cached": kind.session.cached,
         }
     for name, value in (("ttft", kind.ttft), ("tpot", kind.tpot)):
         if value is not None:

@@ -299,17 +299,21 @@ def decode_pass(
     sequences: ArrayLike,
     context_tokens: ArrayLike,
     cross_tokens: ArrayLike = 0.0,
+    positions: float = 1.0,
 ) -> Pass:
     """One decode step of `sequences` running requests at a mean context, [C, X].
 
     With pipeline stages the batch is split into that many micro-batches in flight; with
-    data-parallel attention over that many groups.
+    data-parallel attention over that many groups. `positions` of each sequence are run at once
+    (more than one where drafted tokens are checked): products, attention arithmetic and sampling
+    are done for each, its cache is read once; a recurrent state is written at each.
     """
     batch = np.asarray(sequences, float) / m.pp
     context = np.asarray(context_tokens, float)
     total = _Sum()
     groups = np.minimum(m.dp, np.maximum(batch, 1.0))
-    _products(total, model, m, batch, batch, groups)
+    tokens = batch * positions
+    _products(total, model, m, tokens, tokens, groups)
     for group in model.attention:
         running = batch / groups
         read = attention.mean_window(context, float(group.window or np.inf))
@@ -317,17 +321,18 @@ def decode_pass(
         flops_per_s, bytes_per_s = m.prefill_attention_flops_per_s, m.decode_attention_bytes_per_s
         if group.kind == "latent":
             absorbed = 2 * (2 * (group.kv_lora_rank or 0) + (group.qk_rope_dim or 0))
-            flops = running * group.heads / m.tp * absorbed * read
+            flops = positions * running * group.heads / m.tp * absorbed * read
             flops_per_s, bytes_per_s = m.latent_flops_per_s, m.latent_bytes_per_s
         elif group.kind == "linear":
-            flops = 6 * group.state_values * running / m.tp
+            flops = 6 * group.state_values * positions * running / m.tp
         else:
             read = np.asarray(cross_tokens, float) if group.kind == "cross" else read
             flops = 2 * running * group.heads / m.tp * (group.qk_dim + group.v_dim) * read
+            flops = positions * flops
         values = group.cache_values_per_token or group.cross_values_per_token
         moved = running * read * values * m.kv_bytes * shard
         if group.kind == "linear":
-            moved = running * 2 * group.state_bytes / m.tp
+            moved = running * (1 + positions) * group.state_bytes / m.tp
         total.add(
             m,
             flops=group.layers * flops,
@@ -339,4 +344,4 @@ def decode_pass(
         )
     overhead = model.layers * m.decode_layer_s + m.step_s + batch * m.pp * m.sequence_s
     launch = layer_work(model).kernels * m.decode_launch_s
-    return _finish(total, _collectives(model, m, batch, groups), overhead, launch)
+    return _finish(total, _collectives(model, m, tokens, groups), overhead, launch)

@@ -40,20 +40,18 @@ def device_memory(
     pass_tokens: ArrayLike,
     language: bool = True,
     towers: bool = False,
+    draft_bytes: Floats | float = 0.0,
 ) -> DeviceMemory:
     """Divide the memory of one accelerator.
 
     pass_tokens [tokens]: the largest pass the instance runs. `language` and `towers` say which
-    weights are resident: an encode instance holds the towers alone.
+    weights are resident: an encode instance holds the towers alone. draft_bytes [B]: weights of a
+    draft model beside them.
     """
     counts = model.parameters()
     weights = np.zeros_like(m.tp)
     if language:
-        routed = counts.experts_routed
-        dense = counts.language - routed - counts.embedding - counts.lm_head
-        tables = (counts.embedding + counts.lm_head) * ACTIVATION_BYTES
-        weights = (dense * m.weight_bytes + tables) / (m.tp * m.pp)
-        weights = weights + routed * m.moe_weight_bytes / (m.moe_ranks * m.pp)
+        weights = decoder_bytes(model, m) + draft_bytes
     if towers:
         held = counts.vision + counts.projector + counts.audio
         weights = weights + held * ACTIVATION_BYTES / m.tp
@@ -65,6 +63,16 @@ def device_memory(
         limit=m.usable_bytes,
         cache_share=m.cache_share,
     )
+
+
+def decoder_bytes(model: ModelSpec, m: Machines, *, tables: bool = True) -> Floats:
+    """Weights of the language model on one accelerator; `tables`: embedding and LM head, [C, 1]."""
+    counts = model.parameters()
+    routed = counts.experts_routed
+    dense = counts.language - routed - counts.embedding - counts.lm_head
+    held = (counts.embedding + counts.lm_head) * ACTIVATION_BYTES * tables
+    weights = (dense * m.weight_bytes + held) / (m.tp * m.pp)
+    return np.asarray(weights + routed * m.moe_weight_bytes / (m.moe_ranks * m.pp))
 
 
 def cache_bytes_per_sequence(

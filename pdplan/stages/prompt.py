@@ -24,6 +24,15 @@ class PromptTimes:
     full_s: Floats
     """Its share of a pass filled with prompts like it."""
 
+    def plus(self, other: "PromptTimes") -> "PromptTimes":
+        """Another model's passes over the same chunks, right after these."""
+        return PromptTimes(
+            self.alone_s + other.alone_s,
+            self.riding_s + other.riding_s,
+            self.passes,
+            self.full_s + other.full_s,
+        )
+
     def take(self, where: NDArray[np.intp]) -> "PromptTimes":
         """Support points picked or repeated along the last axis."""
         return PromptTimes(*(getattr(self, name)[:, where] for name in self.__dataclass_fields__))
@@ -71,7 +80,7 @@ def prompt_times(
     m: Machines,
     *,
     tokens: Floats,
-    chunk_tokens: int,
+    chunk_tokens: ArrayLike,
     prefix_tokens: ArrayLike = 0.0,
     cross_tokens: ArrayLike = 0.0,
 ) -> PromptTimes:
@@ -82,6 +91,7 @@ def prompt_times(
     slack in memory-bound steps is used but no roofline beaten; a step that carries prompts also
     loses its captured graph. Groups of data-parallel attention take a prompt and a budget each.
     """
+    chunk = np.asarray(chunk_tokens, float)
 
     def several(sequences: ArrayLike, *, launched: bool = True) -> Pass:
         return chunked_prefill(
@@ -96,12 +106,12 @@ def prompt_times(
         )
 
     empty = prefill_pass(model, m, new_tokens=1.0, launched=False)
-    passes = np.ceil(tokens / chunk_tokens)
+    passes = np.ceil(tokens / chunk)
     alone = several(1.0).total_s
     graph_lost = model.layers * np.maximum(m.prefill_layer_s - m.decode_layer_s, 0.0)
     each = several(m.dp, launched=False)
     arithmetic = np.maximum(each.compute_s - passes * empty.compute_s, 0.0) / m.dp
-    together = np.maximum(chunk_tokens * m.dp / tokens, 1.0)
+    together = np.maximum(chunk * m.dp / tokens, 1.0)
     full = np.where(together > 1, several(together).total_s / together, alone)
     more = np.minimum((each.total_s - passes * empty.total_s) / m.dp, full)
     riding = np.maximum(more, arithmetic)

@@ -35,6 +35,21 @@ class Link:
         left = wire - self.overlap_s * (self.layers - 1) / self.layers
         return self.latency_s + np.maximum(last, left)
 
+    def slack_s(self, size_bytes: ArrayLike) -> Floats:
+        """Wait for the wire that delays no request: (C - T) (L - 1) / L, with the terms above."""
+        spare = np.maximum(self.overlap_s - self.moving_s(size_bytes), 0.0)
+        return np.asarray(spare * (self.layers - 1) / self.layers)
+
+    @property
+    def sender_share(self) -> Floats:
+        """Share of the sender's network that one transfer takes: less than all of a faster end."""
+        return np.asarray(np.minimum(self.target_bytes_per_s / self.source_bytes_per_s, 1.0))
+
+    @property
+    def receiver_share(self) -> Floats:
+        """The same of the receiver's."""
+        return np.asarray(np.minimum(self.source_bytes_per_s / self.target_bytes_per_s, 1.0))
+
     def moving_s(self, size_bytes: ArrayLike) -> Floats:
         """Time the bytes are on the wire, at the slower end."""
         slower = np.minimum(self.source_bytes_per_s, self.target_bytes_per_s)

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -156,6 +157,50 @@ def test_compare_with_nothing_feasible_is_one(run, monkeypatch, found):
     result = run("compare", *FLAGS, "--csv", "all.csv")
     assert result.exit_code == 1
     assert result.stderr == "all.csv: not written, for there is no plan\n"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ("--speculative", "3,0.7,mtp"),
+        ("--peak-factor", "1.7"),
+        ("--speculative", "2,0.6,mtp", "--peak-factor", "3", "--burst", "4,0.1,30s"),
+    ],
+)
+def test_a_written_plan_has_the_numbers_that_it_was_solved_with(run, more):
+    assert run("solve", *FLAGS, *more, "-o", "plan.yaml").exit_code == 0
+    first = yaml.safe_load(Path("plan.yaml").read_text())
+    again = run("evaluate", "plan.yaml", "--format", "json")
+    assert (again.exit_code, again.stderr) == (0, "")
+    second = json.loads(again.stdout)
+    keys = ("prediction", "pools", "transfers", "workload", "speculative", "warnings")
+    assert {key: second[key] for key in keys} == {key: first[key] for key in keys}
+    assert (first["speculative"] is not None) == ("--speculative" in more)
+
+
+@pytest.mark.parametrize("more", [("--rate", "4"), ("--max-rate",)])
+def test_another_rate_of_the_busiest_time_reads_back(run, more):
+    assert run("solve", *FLAGS, "--peak-factor", "1.7", "-o", "plan.yaml").exit_code == 0
+    found = run("evaluate", "plan.yaml", *more, "--format", "yaml").stdout
+    Path("again.yaml").write_text(found)
+    first = yaml.safe_load(found)
+    second = yaml.safe_load(run("evaluate", "again.yaml", "--format", "yaml").stdout)
+    assert second["prediction"] == first["prediction"]
+    assert second["workload"] == first["workload"]
+
+
+@pytest.mark.parametrize("key", ["concurrency", "requests"])
+def test_an_answer_of_few_requests_is_read_as_a_plan(run, key):
+    assert run("solve", *FLAGS, "--peak-factor", "2", "-o", "plan.yaml").exit_code == 0
+    found = run("evaluate", "plan.yaml", f"--{key}", "40", "--format", "yaml").stdout
+    Path("again.yaml").write_text(found)
+    first = yaml.safe_load(found)
+    assert first["workload"][key] == 40
+    again = run("evaluate", "again.yaml", "--format", "yaml")
+    assert again.exit_code == 0, again.output
+    second = yaml.safe_load(again.stdout)
+    assert key not in second["workload"]
+    assert second["prediction"]["rate_rps"] == first["prediction"]["rate_rps"]
 
 
 def test_a_plan_that_is_written_can_be_evaluated(run):

@@ -12,7 +12,9 @@ import pdplan
 from pdplan.cli import app
 
 HEAVY = {"numpy", "pulp", "pydantic", "rich", "yaml", "highspy", "scipy", "plotly"}
-COMMANDS = ("solve", "compare", "evaluate", "explain", "predict", "calibrate", "validate")
+COMMANDS = (
+    *("solve", "compare", "evaluate", "simulate", "explain", "predict", "calibrate", "validate"),
+)
 GROUPS = ("hardware", "models", "workloads", "engines")
 
 

@@ -7,6 +7,7 @@ from pdplan.placement import Chain, parse_placement
 from pdplan.planner.columns import loaded
 from pdplan.planner.context import Context
 from pdplan.planner.goals import ttft_goals
+from pdplan.planner.late import LateTpot, is_late
 from pdplan.planner.place import network_load, place
 from pdplan.planner.program import Program
 from pdplan.pools.table import Columns
@@ -95,7 +96,8 @@ def brute_force(context, placement):
             tuple(shape.kv_dtype for shape in sender.times.shapes),
             context.scenario.first_token_from,
         )
-        program = Program(chain, context.scenario, ttft_goals(context.goals))
+        late = LateTpot(chain, context.goals) if is_late(chain) else None
+        program = Program(chain, context.scenario, ttft_goals(context.goals), late)
         order = np.flatnonzero(objective < best)
         order = order[np.argsort(objective[order], kind="stable")]
         for start in range(0, len(order), BLOCK):
@@ -120,6 +122,32 @@ def compared(question):
         assert placed.objective == pytest.approx(brute_force(context, placement), rel=1e-9), text
         checked += 1
     return checked
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_counts_begin_where_the_first_one_works(seed, random_question):
+    """Every count below the least fails, and the least works."""
+    context = Context.of(scenario_from(random_question(seed)))
+    stages = "EPD" if context.demand.media.any else "PD"
+    for pool in ("D", stages):
+        (variant, *_) = context.variants((pool,))
+        found = context.candidates(pool, variant)
+        kept = np.flatnonzero(found.starts.least < 25)
+        least, config = found.starts.least[kept], found.starts.config[kept]
+        count = 1 + int(least.max(initial=0))
+        columns = Columns.of(
+            np.repeat(config, count),
+            np.tile(np.arange(1, count + 1), len(config)),
+            np.repeat(found.starts.max_batch[kept], count),
+        )
+        if not len(columns):
+            continue
+        discipline = context.discipline(variant)
+        table = loaded(found.times, columns, context.demand, discipline, context.goals)
+        for c, cap, n in zip(config, found.starts.max_batch[kept], least, strict=True):
+            mine = (table.columns.config == c) & (table.columns.max_batch == cap)
+            works = table.columns.instances[mine]
+            assert works.min(initial=count + 1) == n, (pool, c, cap)
 
 
 @pytest.mark.parametrize("seed", range(30))

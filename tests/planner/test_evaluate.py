@@ -70,8 +70,10 @@ def test_the_plan_of_the_handbook_evaluates(by_hand):
 
 def test_an_overloaded_fleet_says_so(by_hand):
     plan = evaluate(by_hand, rate_rps=500.0)
-    assert plan.binding
-    assert all("is " in line for line in plan.binding)
+    assert plan.status == "infeasible"
+    (told,) = plan.binding
+    assert told.startswith("no steady state: pool '")
+    assert told.endswith("; give --requests N for what the first N requests see")
     assert max(pool.utilization for pool in plan.pools) > 1
     assert plan.prediction.attainment < 0.01
 
@@ -140,4 +142,6 @@ def test_more_instances_never_worsen_a_percentile(by_hand):
 def test_a_batch_of_one_evaluates(by_hand):
     plan = evaluate(changed(by_hand, 1, max_batch=1), rate_rps=0.05)
     assert plan.pools[1].max_batch == 1
-    assert plan.prediction.tpot_s.p50 == pytest.approx(plan.prediction.tpot_s.p99)
+    tpot = plan.prediction.tpot_s  # with one request in a step only its own context matters
+    assert tpot.p50 == pytest.approx(tpot.mean, rel=1e-3)
+    assert tpot.p50 < tpot.p99 < 1.05 * tpot.p50

@@ -7,6 +7,7 @@ import pytest
 
 from pdplan import compare, solve
 from pdplan.errors import SpecError, UnfitError
+from pdplan.planner.context import Context
 from pdplan.specs.scenario import scenario_from
 
 CHAT = {
@@ -335,3 +336,21 @@ def test_a_far_optimum_is_found_without_counting_up_to_it():
     fewer = question["search"] | {"roles": {"PD": {"instances": pool.instances - 1}}}
     beaten = solve(scenario_from(question | {"search": fewer}))
     assert beaten.status == "infeasible" or beaten.objective.value >= plan.objective.value
+
+
+def test_a_history_that_is_kept_leaves_less_room_for_requests():
+    kept = {"session": {"turns": 6, "think": "60 s"}, "isl": 600, "osl": 150, "tpot": "60 ms"}
+    plans = []
+    for think in ("0 s", "60 s"):
+        keys = with_keys(CHAT, workload=kept | {"session": kept["session"] | {"think": think}})
+        scenario = scenario_from(keys)
+        plans.append(solve(scenario))
+    quick, slow = plans
+    assert slow.status == quick.status == "optimal"
+    assert slow.objective.value >= quick.objective.value
+    demand = Context.of(scenario).demand
+    for pool in slow.pools:
+        if "P" in pool.stages:
+            idle = demand.idle_tokens_s * demand.rate_rps / pool.instances
+            running = (pool.max_batch or 1) * demand.context_tokens
+            assert idle + running <= pool.kv_capacity_tokens * 1.001

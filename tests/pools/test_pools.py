@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pdplan.pools.confidence import queueing_confidence
 from pdplan.pools.demand import demand
 from pdplan.pools.interleave import PromptWork, interleave
 from pdplan.pools.load import Discipline, occupancy, pool_table, tpot_quantiles_s
@@ -84,14 +85,21 @@ def test_waits_fall_with_instances_and_grow_with_rate(stages, routing):
     assert (np.diff(fast, axis=1) <= 1e-15).all()
 
 
-def test_central_routing_waits_least():
+def waited_s(found):
+    """Mean wait of every column of a prefill pool, what all wait included."""
+    own = (found.times.prefill_s + found.times.machines.request_s)[found.columns.config]
+    late = (found.prefill_s - own).max(axis=1)
+    return late + sum(wait.mean_s for wait in found.waits)
+
+
+def test_routings_rank():
     columns = Columns.of([0, 1], [4, 4])
     waits = {
-        routing: table("P", TEXT, columns, routing=routing).prefill_wait.mean_s
+        routing: waited_s(table("P", TEXT, columns, routing=routing))
         for routing in ("central", "least_loaded", "round_robin", "random")
     }
-    assert (waits["central"] == waits["least_loaded"]).all()
-    assert (waits["least_loaded"] <= waits["round_robin"]).all()
+    assert (waits["central"] <= waits["least_loaded"]).all()
+    assert (waits["least_loaded"] <= waits["random"]).all()
     assert (waits["round_robin"] <= waits["random"]).all()
 
 
@@ -107,11 +115,61 @@ def test_littles_law_holds_for_the_batch():
 def test_sharing_passes_only_raises_the_capacity_of_prefill():
     found = table("P", TEXT, COLUMNS)
     occupied = occupancy(found.times, TEXT)
-    alone = TEXT.rate_rps * occupied.alone_s[COLUMNS.config] / COLUMNS.instances
-    added = TEXT.rate_rps * occupied.added_s[COLUMNS.config] / COLUMNS.instances
+    alone = TEXT.rate_rps * occupied.services.mean_s[COLUMNS.config] / COLUMNS.instances
+    slope = (occupied.full_s - occupied.base_s) * occupied.fill
+    added = TEXT.rate_rps * slope[COLUMNS.config] / COLUMNS.instances
     assert (found.utilization <= alone).all()
     assert (found.utilization >= added).all()
     assert (found.mean_batch >= 1).all()
+
+
+def test_full_passes_take_what_physics_gives_them():
+    """A prompt's share of a pass filled with prompts like it, on average over prompts."""
+    times = timed("P", TEXT)
+    occupied = occupancy(times, TEXT)
+    share = times.full_s @ TEXT.weight() / times.machines.pp[:, 0]
+    assert occupied.full_s * occupied.fill == pytest.approx(share, rel=0.02)
+
+
+def test_images_shared_by_instances():
+    """Four images on two instances: half the time, half the pools; a third worker is of no use."""
+    work = asked(images={"count": 4, **IMAGES})
+    columns = Columns.of([0], [6])
+    one, two, three = (
+        table("E", at_rate(work, 2.0), columns, parallel_encode=k) for k in (1, 2, 3)
+    )
+    own = one.times.encode_s[0]
+    host = one.times.host_s[0]
+    assert (two.encode_s[0] - host).min() == pytest.approx((own / 2).min(), rel=0.01)
+    assert (three.encode_s[0] - host).min() == pytest.approx((own / 2).min(), rel=0.01)
+    assert two.capacity_rps == pytest.approx(one.capacity_rps)
+    assert three.capacity_rps == pytest.approx(one.capacity_rps * 2 / 3)
+
+
+@pytest.mark.parametrize("stages", ["E", "P"])
+def test_bursts_add_a_wait_of_their_own(stages):
+    bursts = {"factor": 4.0, "share": 0.1, "length": "10 s"}
+    bursty = asked(burst=bursts, images={"count": 1, **IMAGES})
+    calm = asked(images={"count": 1, **IMAGES})
+    columns = Columns.of([0], [3])
+    with_bursts, without = table(stages, bursty, columns), table(stages, calm, columns)
+    assert with_bursts.utilization == pytest.approx(without.utilization)
+    assert with_bursts.burst_wait.mean_s[0] > 0
+    assert len(with_bursts.waits) == len(without.waits) + 1
+    names = [name for name, _ in with_bursts.named_waits]
+    assert names == [{"E": "encode", "P": "prefill"}[stages]] * 3
+
+
+def test_confidence_names_its_reasons():
+    quiet = table("P", at_rate(TEXT, 1.0), Columns.of([0], [1]))
+    assert queueing_confidence(quiet, at_rate(TEXT, 1.0), Discipline()) == ()
+    rate = float(quiet.capacity_rps[0]) * 0.96
+    busy = table("P", at_rate(TEXT, rate), Columns.of([0], [1]))
+    assert "utilization 0.96" in queueing_confidence(busy, at_rate(TEXT, rate), Discipline())[0]
+    piped = table("P", TEXT, Columns.of([2], [3]), routing="central")
+    reasons = queueing_confidence(piped, TEXT, Discipline("central"))
+    assert any("pipelines" in reason for reason in reasons)
+    assert any("central" in reason for reason in reasons)
 
 
 def test_encoding_is_one_request_at_a_time():
@@ -123,8 +181,9 @@ def test_encoding_is_one_request_at_a_time():
 def test_pipelining_overlaps_requests_without_quickening_them():
     # pp = 2 against tp = 1: twice the accelerators, the same traversal, half of the occupancy.
     found = table("P", TEXT, Columns.of([0, 2], [3, 3]))
-    assert found.prefill_s[1].mean() >= found.prefill_s[0].mean()
-    traversal = TEXT.mean(found.times.prefill_s)
+    single = (found.times.passes <= 1).all(axis=0)
+    assert (found.prefill_s[1, single] >= found.prefill_s[0, single] * 0.999).all()
+    traversal = TEXT.mean(found.times.full_s)
     assert found.capacity_rps[1] / found.capacity_rps[0] == pytest.approx(
         2 * traversal[0] / traversal[2],
         rel=1e-3,  # what requests share of a pass differs a little
@@ -187,13 +246,14 @@ def test_tpot_percentiles_rise():
     found = table("PD", TEXT, COLUMNS)
     rows = tpot_quantiles_s(found, TEXT, np.array([0.1, 0.5, 0.9, 0.95, 0.99]))
     assert (np.diff(rows, axis=1) >= 0).all()
-    assert (rows >= found.step_s[:, :1] * (1 - 1e-9)).all()
+    alone = found.times.step_s[COLUMNS.config, :1]  # no prompt may come while a request decodes
+    assert (rows >= alone * 0.97).all()  # contexts may be shorter than usual
 
 
 def test_a_batch_of_one_has_one_pace():
     found = table("D", at_rate(TEXT, 0.1), Columns.of([0, 1], [1, 1], [1, 1]))
     rows = tpot_quantiles_s(found, TEXT, np.array([0.5, 0.99]))
-    assert rows == pytest.approx(np.repeat(found.step_s[:, :1], 2, axis=1))
+    assert rows == pytest.approx(np.repeat(found.step_s[:, :1], 2, axis=1), rel=0.02)
 
 
 def test_context_is_that_of_running_requests():

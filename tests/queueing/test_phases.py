@@ -89,3 +89,29 @@ def test_none_and_endless_waits():
     assert wait_sum_cdf(1e9, [1.0, 0.5], [np.inf, 1.0]) == 0
     assert wait_sum_cdf(1e9, [0.25, 0.5], [np.inf, 1.0]) == pytest.approx(0.75)
     assert wait_sum_cdf(1.0, [1.0, 1.0], [1.0, 1e-300]) == pytest.approx(1 - np.exp(-1))
+
+
+@pytest.mark.parametrize("means", [(1.0, 1.0), (0.5, 3.0), (3.0, 0.5)])
+def test_a_wait_that_follows_another(means):
+    """Cox: nothing with 1 - p, one phase with p - q, both with q; beside an independent wait."""
+    p, q, t = 0.6, 0.25, np.array([0.0, 0.3, 2.0, 9.0])
+    other = (0.4, 1.7)
+    chances, tails = [p, q, other[0]], [*means, other[1]]
+    found = wait_sum_cdf(t, chances, tails, (False, True, False))
+    none = wait_sum_cdf(t, [0.0, 0.0, other[0]], tails)
+    one = wait_sum_cdf(t, [1.0, 0.0, other[0]], tails)
+    both = wait_sum_cdf(t, [1.0, 1.0, other[0]], tails)
+    assert found == pytest.approx((1 - p) * none + (p - q) * one + q * both, abs=1e-14)
+    independent = wait_sum_cdf(t, chances, tails)
+    assert np.abs(found - independent).max() > 0.01
+
+
+def test_two_pairs_and_endless_ones():
+    chances, tails = [0.5, 0.5, 0.8, 0.2], [1.0, 2.0, 0.3, 4.0]
+    pairs = (False, True, False, True)
+    alone = wait_sum_cdf(3.0, chances[:2], tails[:2], pairs[:2])
+    assert wait_sum_cdf(3.0, [*chances[:2], 0.0, 0.0], tails, pairs) == pytest.approx(alone)
+    endless = wait_sum_cdf(1e9, [0.5, 0.2, 0.8, 0.2], [np.inf, np.inf, 0.3, 4.0], pairs)
+    assert endless == pytest.approx(0.5)
+    sure = wait_sum_cdf(1e9, chances, tails, pairs)
+    assert sure == pytest.approx(1.0)

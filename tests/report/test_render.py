@@ -19,7 +19,7 @@ KEYS = [
     *("schema_version", "status", "placement", "system", "label", "objective"),
     *("cost_usd_per_hour", "usd_per_million_output_tokens", "gpus", "power_w", "model"),
     *("workload", "engine", "pools", "transfers", "prediction", "binding", "alternatives"),
-    *("infeasible", "provenance", "solver"),
+    *("infeasible", "provenance", "solver", "speculative", "warnings"),
 ]
 
 
@@ -51,7 +51,8 @@ def test_several_classes_have_a_row_each(plan):
 
     found = plan.prediction
     classes = tuple(
-        ClassPrediction(name, 0.5, 0.9, found.ttft_s, found.tpot_s, found.e2e_s) for name in "ab"
+        ClassPrediction(name, 0.5, 0.9, found.ttft_s, found.tpot_s, found.itl_s, found.e2e_s)
+        for name in "ab"
     )
     targets = tuple(replace(target, request_class="b") for target in found.targets)
     several = replace(plan, prediction=replace(found, classes=classes, targets=targets))

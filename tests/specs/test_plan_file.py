@@ -48,6 +48,78 @@ def test_a_wrong_plan_says_where(name, tmp_path, monkeypatch):
     assert str(caught.value) == text
 
 
+CLASSES = """placement: P-D + PD
+model: llama-3.1-8b
+workload:
+  rate: 6 req/s
+  classes:
+    - {name: chat, share: 0.5, isl: 500, osl: 100}
+    - {name: code, share: 0.25, isl: 500, osl: 100}
+    - {name: batch, share: 0.25, isl: 500, osl: 100}
+pools:
+  - {name: a, stages: P, hardware: h100-sxm, instances: 1, options: {classes: [chat, code]}}
+  - {name: b, stages: D, hardware: h100-sxm, instances: 2, options: {classes: [code, chat]}}
+  - {name: c, stages: PD, hardware: l40s, instances: 3, options: {classes: [batch]}}
+"""
+
+MISTAKEN = {
+    "unknown": (
+        ("[batch]}", "[bach]}"),
+        "plan.yaml:9: pools: pool 'c': unknown class 'bach'; did you mean 'batch'?",
+    ),
+    "missing": (
+        (", options: {classes: [batch]}", ""),
+        "plan.yaml:9: pools: pool 'c': needs options: {classes: [...]}, as others have",
+    ),
+    "unlike": (
+        ("[code, chat]", "[code]"),
+        "plan.yaml:9: pools: pool 'b': serves other classes than 'a' before it",
+    ),
+    "twice": (
+        ("[batch]}", "[batch, chat]}"),
+        "plan.yaml:9: pools: class 'chat' is served by two groups of pools",
+    ),
+    "unserved": (
+        ("[chat, code]}}\n", "[chat]}}\n"),
+        "plan.yaml:9: pools: class 'code' is served by no pool",
+    ),
+    "stages": (
+        ("P-D + PD", "P-D + P-D"),
+        "plan.yaml:9: pools: stages ['P', 'D', 'PD'] do not follow the placement P-D + P-D",
+    ),
+}
+
+
+def test_groups_of_classes_are_read(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(CLASSES)
+    first, second = load_plan(path).groups
+    assert (first.classes, first.placement) == (("chat", "code"), "P-D")
+    assert (second.classes, second.placement) == (("batch",), "PD")
+    assert [pool.name for pool in first.pools] == ["a", "b"]
+    assert [pool.name for pool in second.pools] == ["c"]
+
+
+def test_without_groups_all_classes_share(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(PLAN)
+    (group,) = load_plan(path).groups
+    assert (group.classes, group.placement, len(group.pools)) == (("all",), "P-D", 2)
+
+
+@pytest.mark.parametrize("name", MISTAKEN)
+def test_wrong_classes_say_where(name, tmp_path, monkeypatch):
+    (old, new), text = MISTAKEN[name]
+    monkeypatch.chdir(tmp_path)
+    changed = CLASSES.replace(old, new)
+    if name == "unserved":
+        changed = changed.replace("[code, chat]", "[chat]")
+    (tmp_path / "plan.yaml").write_text(changed)
+    with pytest.raises(SpecError) as caught:
+        load_plan((tmp_path / "plan.yaml").relative_to(tmp_path))
+    assert str(caught.value) == text
+
+
 def test_an_overloaded_fleet_is_evaluated_in_every_format(tmp_path):
     from typer.testing import CliRunner
 
@@ -61,3 +133,18 @@ def test_an_overloaded_fleet_is_evaluated_in_every_format(tmp_path):
             assert found.exit_code == 0, (command, form, found.output)
             assert "Infinity" not in found.output
             assert "NaN" not in found.output
+
+
+def test_a_wrong_pool_is_told_once(tmp_path):
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "placement: PD\n"
+        "model: llama-3.1-8b\n"
+        "workload: {rate: 1 req/s, isl: 100, osl: 10}\n"
+        "pools:\n"
+        "  - {name: all, stages: PD, hardware: h100-sxm, instances: 0}\n"
+    )
+    with pytest.raises(SpecError) as caught:
+        load_plan(path)
+    (problem,) = caught.value.problems
+    assert str(problem).endswith("plan.yaml:5: pools[0].instances: must be greater than 0; got 0")

@@ -1,8 +1,10 @@
 import pytest
 
 from pdplan.errors import SpecError
+from pdplan.specs.arrivals import Bursts
 from pdplan.specs.catalog import names
 from pdplan.specs.scenario import Limits, load_scenario, scenario_from
+from pdplan.specs.speculation import Speculation
 
 BASE = {
     "model": "llama-3.1-8b",
@@ -71,6 +73,36 @@ def test_flags_win_over_the_file():
     assert (found.images[0], found.image_width[0], found.image_height[0]) == (4, 1280, 960)
     (kind,) = found.classes
     assert (kind.ttft_s, kind.tpot_s, kind.percentiles) == (0.8, 0.03, (50, 99))
+
+
+def test_flags_of_arrivals_and_reuse():
+    file = BASE["workload"] | {"profile": {"relative": [1, 2]}, "prefix": {"tokens": 40}}
+    flags = {"peak_factor": "1.5", "burst": "4,.1,30s", "prefix_hit": 0.25}
+    found = scenario_from(BASE | {"workload": file}, flags).traffic
+    assert (found.rate_rps, found.mean_rate_rps) == (3, 2)
+    assert found.bursts == Bursts(4, 0.1, 30)
+    assert found.cached_tokens.tolist() == [25]
+    talk = scenario_from(BASE, {"turns": "2", "think": "5"}).traffic
+    assert (talk.text_tokens.tolist(), talk.think_s.tolist()) == ([100, 210], [0, 5])
+    kinds = [{"name": "a", "share": 1.0, "isl": 9, "osl": 9}]
+    classes = BASE | {"workload": {"rate": "2 req/s", "classes": kinds}}
+    assert scenario_from(classes, {"peak_factor": 2, "arrival_scv": 3}).traffic.rate_rps == 4
+    assert problems(classes, peak_factor=2, turns=5, think=1) == [
+        "command line: --turns: the workload has classes; change them in its file"
+    ]
+
+
+def test_speculative_decoding():
+    keys = {"draft_tokens": 3, "acceptance": 0.7, "draft": "mtp"}
+    assert scenario_from(BASE | {"speculative": keys}).speculation == Speculation(3, 0.7, "mtp")
+    big = scenario_from(BASE | {"model": "llama-3.1-70b"}, {"speculative": "5,0.8,llama-3.1-8b"})
+    assert big.speculation.model.name == "Llama-3.1-8B"
+    assert big.speculation.text() == {
+        "draft_tokens": 5,
+        "acceptance": 0.8,
+        "draft": "llama-3.1-8b",
+    }
+    assert scenario_from(BASE).speculation is None
 
 
 def test_flags_are_enough():
@@ -161,6 +193,23 @@ FLAG_ERRORS = [
     (
         {"placement": "X-D"},
         "--placement: expected 'auto' or a placement, for example 'E-P-D'; got 'X-D'",
+    ),
+    ({"peak_factor": 0.5}, "--peak-factor: must be greater than or equal to 1; got 0.5"),
+    (
+        {"burst": "4,0.1"},
+        "--burst: needs FACTOR,SHARE,LENGTH, for example '4,0.1,30s'; got '4,0.1'",
+    ),
+    ({"burst": "4,0.1,x"}, "--burst: needs a number and a unit, for example '300 ms'; got 'x'"),
+    ({"prefix_hit": 2}, "--prefix-hit: must be less than or equal to 1; got 2"),
+    ({"turns": 0, "think": 1}, "--turns: must be at least 1; got 0"),
+    ({"speculative": "3,1,mtp"}, "--speculative: must be less than 1; got 1"),
+    (
+        {"speculative": "3,0.7"},
+        "--speculative: needs DRAFT_TOKENS,ACCEPTANCE,DRAFT, for example '3,0.7,mtp'; got '3,0.7'",
+    ),
+    (
+        {"speculative": "3,0.7,lama-3.1-8b"},
+        "--speculative: unknown model 'lama-3.1-8b'; did you mean 'llama-3.1-8b'?",
     ),
     ({"max_gpu": 3}, "--max-gpu: unknown flag; did you mean '--max-gpus'?"),
     ({"model": "no.yaml"}, "--model: no.yaml: no such file"),

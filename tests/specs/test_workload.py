@@ -68,6 +68,55 @@ WRONG = {
     "isl: 3\nosl: 3\naudio: {seconds: 0}": [
         "w.yaml:3: audio.seconds: must be above 0; got 0",
     ],
+    "isl: 3\nosl: 3\nburst:\n  factor: 4\n  share: 0.3\n  length: 30 s": [
+        "w.yaml:4: burst.factor: bursts would bring 1.2 times the mean; factor x share is at most "
+        "1; got 4 x 0.3"
+    ],
+    "isl: 3\nosl: 3\nburst: {factor: 1, share: 1, length: 30}": [
+        "w.yaml:3: burst.factor: must be greater than 1; got 1",
+        "w.yaml:3: burst.share: must be less than 1; got 1",
+        "w.yaml:3: burst.length: needs a number and a unit, for example '300 ms'; got 30",
+    ],
+    "isl: 3\nosl: 3\nburst: {factor: 2, share: 0.1}": [
+        "w.yaml:3: burst.length: missing; it has no default"
+    ],
+    "isl: 3\nosl: 3\nprofile: {relative: [0, 0]}": [
+        "w.yaml:3: profile.relative: at least one must be above 0"
+    ],
+    "isl: 3\nosl: 3\nprofile: {relative: [1, -1]}": [
+        "w.yaml:3: profile.relative[1]: must be greater than or equal to 0; got -1"
+    ],
+    "isl: 3\nosl: 3\nprofile: {relative: [1, 2]}\npeak_factor: 1.5": [
+        "w.yaml:4: peak_factor: follows from the profile, which is given too"
+    ],
+    "isl: 3\nosl: 3\npeak_factor: 0.5": [
+        "w.yaml:3: peak_factor: must be greater than or equal to 1; got 0.5"
+    ],
+    "isl: 3\nosl: 3\nprefix: {}": ["w.yaml:3: prefix: needs either hit or tokens"],
+    "isl: 3\nosl: 3\nprefix: {hit: 0.5, tokens: 9}": [
+        "w.yaml:3: prefix: needs either hit or tokens"
+    ],
+    "isl: 3\nosl: 3\nprefix: {hit: 60}": [
+        "w.yaml:3: prefix.hit: must be less than or equal to 1; got 60"
+    ],
+    "isl: 3\nosl: 3\nsession: {turns: 0.5, think: 20}": [
+        "w.yaml:3: session.turns: must be at least 1; got 0.5",
+        "w.yaml:3: session.think: needs a number and a unit, for example '300 ms'; got 20",
+    ],
+    "isl: 3\nosl: 3\nsession: {turns: {uniform: {min: 1, max: 5000}}, think: 20 s}": [
+        "w.yaml:3: session.turns: must be at most 1000; got 5000"
+    ],
+    "isl: 3\nosl: 3\nsession: {turns: 3, thinks: 20 s}": [
+        "w.yaml:3: session.think: missing; it has no default",
+        "w.yaml:3: session.thinks: unknown key; did you mean 'think'?",
+    ],
+    "isl: 3\nosl: 3\nsession: {turns: 3, think: 20 s}\nprefix: {hit: 0.5}": [
+        "w.yaml:4: prefix: takes tokens only where there is a session; how much of its history is "
+        "found is the session's 'cached'"
+    ],
+    "prefix: {hit: 0.5}" + CLASSES % 0.5: [
+        "w.yaml:1: prefix: belong into each class where there are classes"
+    ],
     CLASSES % 0.3: ["w.yaml:2: classes: shares must sum to 1; got 0.8"],
     CLASSES % 0: ["w.yaml:4: classes[1].share: must be greater than 0; got 0"],
     (CLASSES % 0.5).replace("name: b", "name: a"): [

@@ -111,6 +111,7 @@ def plan(r: Row, specs_dir: Path | None = None) -> PlanSpec:
         model=load_model(shape["model"], specs_dir),
         engine_id=shape["engine"],
         engine=engine,
+        speculation=None,
         workload=workload,
         workload_id=r["bench"],
         traffic=_traffic(r, workload),
