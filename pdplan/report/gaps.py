@@ -17,6 +17,8 @@ FULL = 0.98
 """Share of the cache, and of the batch limit, from which it is said to be full."""
 NOTABLE = 0.1
 """Share of the gap of TTFT's mean from which a part of it is named."""
+STAYS = 5
+"""Mean stays that a run has to last before its fleet counts as filled."""
 
 Unit = Literal["s", "rps", "share"]
 
@@ -133,7 +135,18 @@ def findings(
     worst = largest(found)
     if worst is None:
         return ()
-    return (_naming(worst, found), *_origins(plan, run, worst.metric, parts_s))
+    told = (_naming(worst, found), *_filling(run))
+    return (*told, *_origins(plan, run, worst.metric, parts_s))
+
+
+def _filling(run: Simulation) -> Iterator[str]:
+    """Say where the counted requests came in less time than a few of them stay."""
+    stay = run.e2e_s.mean.value
+    if run.seed is not None and run.span_s < STAYS * stay:
+        yield (
+            f"The counted requests came within {duration(run.span_s)}, and one stays "
+            f"{duration(stay)}: the fleet was still filling. Ask for more --requests."
+        )
 
 
 def _growing(plan: Plan, run: Simulation) -> str:

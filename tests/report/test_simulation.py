@@ -339,3 +339,12 @@ def test_a_full_disk_is_a_message():
     with pytest.raises(SpecError) as caught, RowFile(Path("/dev/full")) as file:
         file(by_hand.row(0))
     assert str(caught.value) == "/dev/full: cannot be written: No space left on device"
+
+
+def test_a_run_too_short_to_fill_its_fleet_says_so(one):
+    run = by_hand.simulated(one)
+    short = replace(run, span_s=2 * run.e2e_s.mean.value)
+    assert "still filling. Ask for more --requests." in findings(one, short, gaps(one, short))[1]
+    replayed = replace(short, seed=None)
+    for whole in (run, replayed):
+        assert not any("filling" in line for line in findings(one, whole, gaps(one, whole)))
