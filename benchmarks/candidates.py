@@ -26,7 +26,7 @@ def columns_of(keys: dict[str, object], stages: str) -> Work:
     """One pool whose every candidate comes in many counts and batch limits."""
     context = Context.of(scenario_from({}, keys))
     variant = Variant("chunked", context.scenario.engine.defaults.chunk_tokens)
-    times = context.candidates(stages, variant).times
+    times = context.candidates((stages,), variant).times
     fits = np.flatnonzero(times.fits())
     decodes = "D" in stages
     caps = np.array([8, 16, 32, 64, 128, 256]) if decodes else np.array([1])

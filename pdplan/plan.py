@@ -14,6 +14,15 @@ Status = Literal["optimal", "feasible", "infeasible"]
 Origin = Literal["datasheet", "fitted", "transferred", "user", "literature"]
 
 
+def statistic(percentile: int | str) -> str:
+    """Name of what an objective is for.
+
+    >>> statistic(90), statistic("mean")
+    ('p90', 'mean')
+    """
+    return f"p{percentile}" if isinstance(percentile, int) else percentile
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """A latency over requests [s]."""
@@ -24,9 +33,9 @@ class Spread:
     p95: float
     p99: float
 
-    def at(self, percentile: int) -> float:
-        """Value at one of the reported percentiles."""
-        return float(getattr(self, f"p{percentile}"))
+    def at(self, percentile: int | str) -> float:
+        """Value at one of the reported percentiles, or the mean."""
+        return float(getattr(self, statistic(percentile)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +114,8 @@ class TtftTerms:
     prefill: float = 0.0
     kv_transfer: float = 0.0
     decode_wait: float = 0.0
+    access: float = 0.0
+    """Between users and the fleet, where an option says how far away they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +124,15 @@ class Target:
 
     request_class: str
     metric: Literal["ttft", "tpot"]
-    percentile: int
+    percentile: int | str
+    """Or `mean`."""
     objective_s: float
     predicted_s: float
+
+    @property
+    def what(self) -> str:
+        """What of which latency: `TTFT p90`, `TPOT mean`."""
+        return f"{self.metric.upper()} {statistic(self.percentile)}"
 
     @property
     def met(self) -> bool:
@@ -153,6 +170,14 @@ class Prediction:
     ttft_terms_s: TtftTerms
     classes: tuple[ClassPrediction, ...] = ()
     targets: tuple[Target, ...] = ()
+    energy_j_per_token: float | None = None
+    """Energy of all accelerators over all tokens of prompts and answers."""
+    ttft_first_s: Spread | None = None
+    """Of the first turns of sessions; None where requests are no turns."""
+    ttft_later_s: Spread | None = None
+    """Of their other turns."""
+    effective_tokens_per_s_per_gpu: float = 0.0
+    """Output tokens of requests that meet both objectives: attainment x output tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +191,8 @@ class Alternative:
     objective: float | None = None
     reason: str | None = None
     plan: "Plan | None" = None
+    system: str | None = None
+    """The published system that it is, where it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +251,8 @@ class Plan:
     solver: SolverReport | None
     speculative: Mapping[str, Any] | None = None
     """How tokens are drafted, as the plan file says it."""
+    options: Mapping[str, Any] | None = None
+    """What is added to the placement, as the plan file says it."""
     warnings: tuple[str, ...] = ()
     """Where the closed forms are known to be less accurate than elsewhere, or worse."""
     schema_version: int = SCHEMA_VERSION
@@ -247,7 +276,12 @@ def _plain(value: Any) -> Any:  # noqa: ANN401  (anything a plan holds)
         if isinstance(value, Alternative):
             return {f.name: _plain(getattr(value, f.name)) if f.name != "plan" else None
                     for f in fields(value)}  # fmt: skip
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        found = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        if isinstance(value, Prediction):
+            found = {name: part for name, part in found.items() if part is not None}
+        if isinstance(value, TtftTerms) and not value.access:
+            del found["access"]
+        return found
     if isinstance(value, Mapping):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, tuple | list):

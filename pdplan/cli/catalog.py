@@ -14,6 +14,7 @@ _SCHEMAS = {
     "model": "ModelSpec",
     "workload": "WorkloadSpec",
     "engine": "EngineSpec",
+    "system": "SystemSpec",
 }
 
 

@@ -96,10 +96,15 @@ class Inputs:
         _wish("Mean time per output token, likewise.", "--tpot", "--itl", metavar="TIME"),
     ] = None
     percentile: Annotated[
-        Texts, _wish("Percentile of both: 50, 90, 95, 99; repeatable; default 90.", metavar="P")
+        Texts,
+        _wish("Percentile of both: 50, 90, 95, 99, mean; repeatable; default 90.", metavar="P"),
     ] = None
     objective: Annotated[
-        Text, _wish("What to minimise; default cost.", metavar="cost|gpus|power")
+        Text,
+        _wish(
+            "What to minimise (rate: maximise); default cost.",
+            metavar="cost|gpus|power|hardware_cost|rate",
+        ),
     ] = None
     max_gpus: Annotated[Text, _wish("Accelerators at most.", metavar="N")] = None
     budget: Annotated[Text, _wish("Cost at most, USD/h.", metavar="USD")] = None
@@ -155,15 +160,28 @@ class Inputs:
 
     def read(self) -> "Scenario":
         """Look everything up; raises SpecError."""
-        if self.system is not None:
-            message = f"unknown system '{self.system}'; known: none in this version"
-            raise SpecError(Problem("command line", None, "--system", message))
         check_folder(self.specs)
         from pdplan.specs.scenario import load_scenario, scenario_from
 
         if self.scenario is None:
-            return scenario_from({}, self.overrides(), self.specs)
-        return load_scenario(self.scenario, self.overrides(), self.specs)
+            found = scenario_from({}, self.overrides(), self.specs)
+        else:
+            found = load_scenario(self.scenario, self.overrides(), self.specs)
+        return found if self.system is None else self._with_system(found, self.system)
+
+    def _with_system(self, scenario: "Scenario", name: str) -> "Scenario":
+        from pdplan.specs.catalog import plain_name
+        from pdplan.specs.system import load_system
+        from pdplan.systems import applied
+
+        try:
+            return applied(scenario, plain_name(name), load_system(name, self.specs))
+        except SpecError as error:
+            found = (
+                Problem("command line", None, "--system", p) if isinstance(p, str) else p
+                for p in error.problems
+            )
+            raise SpecError(*found) from None
 
 
 def check_folder(specs: Path | None) -> None:

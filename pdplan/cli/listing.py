@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pdplan.cli.catalog import load, raw
 from pdplan.report.blocks import Cell, Grid
@@ -70,6 +71,12 @@ def _engine(name: str, specs: Path | None) -> list[Row]:
     return measured + borrowed
 
 
+def _system(name: str, specs: Path | None) -> list[Row]:
+    spec = load("system", name, specs)
+    options: Any = spec.options_text()
+    return [(name, spec.title, spec.citation, spec.placements, options, spec.example)]
+
+
 _TABLES: dict[str, tuple[tuple[str, ...], Callable[[str, Path | None], list[Row]]]] = {
     "hardware": (
         (
@@ -91,4 +98,5 @@ _TABLES: dict[str, tuple[tuple[str, ...], Callable[[str, Path | None], list[Row]
         _workload,
     ),
     "engine": (("id", "generation", "origin", "points", "source"), _engine),
+    "system": (("name", "title", "citation", "placement", "options", "example"), _system),
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pdplan.plan import Plan
     from pdplan.planner.verifying import Kind, Round, Verified
     from pdplan.specs.scenario import Scenario
+    from pdplan.specs.system import SystemSpec
 
 CHECK = "Check by simulation"
 LEAST_REQUESTS = 100
@@ -178,7 +179,7 @@ def compare(inputs: Inputs, form: Form = Format.table, csv: CsvFile = None) -> N
     from pdplan import planner
     from pdplan.report.comparison import comparison
 
-    found = planner.compare(scenario)
+    found = planner.compare(scenario, _systems(inputs))
     grid = comparison(found)
     say_grid(grid, form)
     if all(other.objective is None for other in found):
@@ -187,6 +188,16 @@ def compare(inputs: Inputs, form: Form = Format.table, csv: CsvFile = None) -> N
         raise typer.Exit(1)
     if csv is not None:
         write_file(csv, render.csv_grid(grid))
+
+
+def _systems(inputs: Inputs) -> "dict[str, SystemSpec]":
+    """Systems to compare with: all, or none where one is asked for."""
+    if inputs.system is not None:
+        return {}
+    from pdplan.specs.catalog import names
+    from pdplan.specs.system import load_system
+
+    return {name: load_system(name, inputs.specs) for name in names("system", inputs.specs)}
 
 
 def read_whole(flag: str, text: str, least: int) -> int:

@@ -18,6 +18,7 @@ _GROUPS = {
     "models": ("model", "Models: architecture, parameters, KV, encoders.", "llama-3.1-70b"),
     "workloads": ("workload", "Workloads: arrivals, lengths, media, objectives.", "chat"),
     "engines": ("engine", "Engine profiles: what software achieves on silicon.", "vllm"),
+    "systems": ("system", "Published systems: presets for solve --system.", "epd"),
 }
 
 

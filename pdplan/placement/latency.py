@@ -7,11 +7,15 @@ import numpy as np
 
 from pdplan.physics.roofline import Floats
 from pdplan.placement.grammar import Placement
+from pdplan.placement.history import beyond_wait_s
+from pdplan.placement.hops import optioned, saved_s
 from pdplan.pools.decode_pool import DecodeTable
 from pdplan.pools.demand import Demand
 from pdplan.pools.table import Ints, PoolTable
 from pdplan.queueing import Wait, sojourn_cdf, sojourn_mean_s, sojourn_quantile_s
 from pdplan.queueing.link import hop_wait
+from pdplan.stages.access import access_s
+from pdplan.stages.pruning import sent_model
 from pdplan.stages.transfer import Link, cache_copies
 
 SHORT = 0.005
@@ -79,8 +83,17 @@ class Chain:
 
     def table(self, stage: str) -> tuple[int, PoolTable]:
         """Position and table of the pool that runs a stage."""
-        position = next(i for i, pool in enumerate(self.placement.pools) if stage in pool)
+        position = next(i for i, table in enumerate(self.tables) if stage in table.stages)
         return position, self.tables[position]
+
+    def column(self, choices: Ints, position: int) -> Ints:
+        """Columns of a pool in choices [X, devices]: pools on the same devices share theirs."""
+        return np.asarray(choices[:, self.placement.device_of[position]])
+
+    @property
+    def late(self) -> bool:
+        """Whether clients see the first token before decode takes the request over."""
+        return self.placement.decode_alone and self.first_token_from == "prefill"
 
     def embedding_link(self, choices: Ints) -> Link | None:
         """Hop from encode to prefill, for choices [X, pools]."""
@@ -93,21 +106,57 @@ class Chain:
     def _link(self, source: str, target: str, choices: Ints) -> Link:
         i, sender = self.table(source)
         j, receiver = self.table(target)
-        sent, latency = sender.network(choices[:, i])
-        received, other_latency = receiver.network(choices[:, j])
-        overlap = sender.overlap_s(choices[:, i])
-        return Link(
+        sent, latency = sender.network(self.column(choices, i))
+        received, other_latency = receiver.network(self.column(choices, j))
+        overlap = sender.overlap_s(self.column(choices, i))
+        link = Link(
             source_bytes_per_s=sent[:, None],
             target_bytes_per_s=received[:, None],
             latency_s=np.maximum(latency, other_latency)[:, None],
-            overlap_s=np.zeros_like(overlap) if source == "E" else overlap,
-            layers=self.demand.model.layers,
+            overlap_s=overlap if source == "P" else np.zeros_like(overlap),
+            layers=sent_model(self.demand.model, self.demand.options.prune).layers,
         )
+        if source == "D":
+            return link
+        ends = (sender, self.column(choices, i)), (receiver, self.column(choices, j))
+        return optioned(link, source, self.demand, ends)
+
+    def history_link(self, choices: Ints) -> Link | None:
+        """Hop from decode back to prefill, where prefill reads the history of sessions."""
+        turns = self.demand.turns
+        if turns is None or not turns.read_tokens.any() or not self.placement.decode_apart:
+            return None
+        return self._link("D", "P", choices)
+
+    def history_bytes(self, choices: Ints) -> Floats:
+        """KV of the history that each support point reads [X, S]."""
+        i, table = self.table("D")
+        config = table.columns.config[self.column(choices, i)]
+        dtypes = [table.times.shapes[c].kv_dtype for c in config]
+        copies = cache_copies(self.demand.model, table.times.machines.tp[config])
+        return np.stack([self.demand.history_bytes(dtype) for dtype in dtypes]) * copies
+
+    def read_s(self, choices: Ints) -> Floats | None:
+        """Time that reading the history adds before prefill [X, S]; None where nothing is read."""
+        link = self.history_link(choices)
+        if link is None:
+            return None
+        hop = self._hop(link, "D", "P", self.history_bytes(choices), choices)
+        i, table = self.table("P")
+        return beyond_wait_s(hop.exposed_s + hop.waited_s, table, self.column(choices, i))
+
+    def saved_s(self, choices: Ints, moved_s: Floats) -> Floats | None:
+        """Prefill beside encoding on other devices [X, S]; None where media are in the prompt."""
+        if self.demand.model.vision_inject is None or not self.placement.encode_apart:
+            return None
+        (i, before), (j, after) = self.table("E"), self.table("P")
+        encoder, prefill = (before, self.column(choices, i)), (after, self.column(choices, j))
+        return saved_s(self.demand, encoder, prefill, moved_s)
 
     def kv_bytes(self, choices: Ints) -> Floats:
         """KV of each support point's prompt [X, S]."""
         i, table = self.table("P")
-        config = table.columns.config[choices[:, i]]
+        config = table.columns.config[self.column(choices, i)]
         dtypes = [self.kv_dtypes[c] for c in config]
         sizes = {dtype: self.demand.kv_bytes(dtype) for dtype in set(dtypes)}
         copies = cache_copies(self.demand.model, table.times.machines.tp[config])
@@ -151,18 +200,18 @@ class Chain:
         share = float(weight.sum())
         if share <= 0:
             return Hop(*(np.zeros(size.shape) for _ in range(3)))
-        wire = np.broadcast_to(link.moving_s(size), size.shape)
+        wire = np.broadcast_to(link.occupied_s(size), size.shape)
         mean = wire @ weight / share
         scv = np.maximum(wire**2 @ weight / share / np.maximum(mean, 1e-300) ** 2 - 1, 0.0)
         rate = self.demand.rate_rps * share
         wait = hop_wait(
-            rate / sender.columns.instances[choices[:, i]],
-            rate / receiver.columns.instances[choices[:, j]],
+            rate / sender.columns.instances[self.column(choices, i)],
+            rate / receiver.columns.instances[self.column(choices, j)],
             mean * link.sender_share[:, 0],
             scv,
-            sender.mean_batch[choices[:, i]] if source == "P" else 1.0,
-            sender.columns.instances[choices[:, i]],
-            receiver.columns.instances[choices[:, j]],
+            sender.mean_batch[self.column(choices, i)] if source == "P" else 1.0,
+            sender.columns.instances[self.column(choices, i)],
+            receiver.columns.instances[self.column(choices, j)],
             received_mean_s=mean * link.receiver_share[:, 0],
             in_turn=isinstance(receiver, DecodeTable) and receiver.routing != "random",
         )
@@ -184,21 +233,29 @@ class Chain:
         """
         has_media = self.demand.media.present.astype(float)
         moved, cached = self._hops(choices)
-        late = self.placement.decode_apart and self.first_token_from == "prefill"
+        late = self.late
         fixed = moved.exposed_s + (0.0 if late else cached.exposed_s)
         probabilities, means, follows = [], [], []
         for i, table in enumerate(self.tables):
-            column = choices[:, i]
+            column = self.column(choices, i)
             fixed = fixed + table.encode_s[column]
             if not (late and table.stages == "D"):
                 fixed = fixed + table.prefill_s[column]
+            elif table.prefilled is not None:
+                fixed = fixed + table.prefill_s[column] * table.prefilled
             for name, wait in table.named_waits:
                 if late and name == "decode":
                     continue
-                share = has_media if name == "encode" else np.ones_like(has_media)
+                share = table.meeting(name, has_media)
                 probabilities.append(np.asarray(wait.probability)[column, None] * share)
                 means.append(np.asarray(wait.tail_mean_s)[column, None] * np.ones_like(share))
                 follows.append(wait.follows)
+        read = self.read_s(choices)
+        fixed = fixed if read is None else fixed + read
+        access = access_s(self.demand.options, self.demand.prompt_tokens)
+        fixed = fixed if access is None else fixed + access
+        saved = self.saved_s(choices, moved.exposed_s)
+        fixed = fixed if saved is None else fixed - saved
         for hop in (moved,) if late else (moved, cached):
             short = hop.waited_s < SHORT * fixed
             fixed = fixed + np.where(short, hop.waited_s, 0.0)
@@ -214,7 +271,7 @@ class Chain:
         found = []
         for i, table in enumerate(self.tables):
             for name, wait in table.named_waits:
-                column = choices[:, i]
+                column = self.column(choices, i)
                 probability, mean = np.asarray(wait.probability), np.asarray(wait.tail_mean_s)
                 found.append((name, Wait(probability[column], mean[column], wait.follows)))
         return found

@@ -5,6 +5,7 @@ import numpy as np
 from pdplan.physics.roofline import Floats
 from pdplan.placement.latency import Sojourn
 from pdplan.plan import Spread
+from pdplan.planner.handed import shown_answers
 from pdplan.planner.paces import GRID, Paces
 from pdplan.pools.demand import Demand
 from pdplan.queueing import sojourn_mean_s, sojourn_quantile_s
@@ -31,6 +32,7 @@ def answers_s(way: Sojourn, pace: Paces, demand: Demand, weight: Floats, levels:
     tokens = np.maximum(traffic.output_tokens[points] - 1, 0.0)
     joint = weight[points, None] * traffic.output_weight[points]
     paced = _paces_at(pace, demand, tokens)
+    joint, tokens, paced = shown_answers(demand, points, joint, tokens, paced)
     total = way.fixed_s[0][points, None, None] + tokens[:, :, None] * paced
     share = joint[:, :, None] * SHARES
     media = demand.media.present

@@ -11,6 +11,7 @@ from pdplan.specs.write import workload_mapping
 
 def fleet_of(context: Context, placed: Placed, whole: Context | None = None) -> Fleet:
     """Assemble the fleet that a placement's solution chose; of some classes of a whole if given."""
+    context = placed.context
     scenario = (whole or context).scenario
     offers = {choice.id: choice for choice in scenario.hardware}
     classes = [kind.name for kind in context.demand.traffic.classes]
@@ -22,6 +23,11 @@ def fleet_of(context: Context, placed: Placed, whole: Context | None = None) -> 
             chunk_tokens=placed.variant.chunk_tokens,
             usd_per_gpu_hour=offers[pool.shape.hardware].usd_per_hour,
             price_source=offers[pool.shape.hardware].price_source,
+            other_prices=tuple(
+                (name, offers[name].usd_per_hour, offers[name].price_source)
+                for name, _ in pool.shape.parts
+                if name != pool.shape.hardware
+            ),
         )
         for pool in placed.pools
     )
@@ -37,6 +43,7 @@ def fleet_of(context: Context, placed: Placed, whole: Context | None = None) -> 
         hardware=context.hardware,
         workload=workload_mapping(scenario),
         first_token_from=scenario.first_token_from,
+        system=scenario.system,
         whole_nodes=scenario.limits.whole_nodes,
         apart=whole is not None,
     )

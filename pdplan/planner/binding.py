@@ -7,6 +7,7 @@ import numpy as np
 
 from pdplan.placement import Chain
 from pdplan.planner.context import Context
+from pdplan.planner.device_report import users_share
 from pdplan.planner.fleet import Fleet, Fleets
 from pdplan.planner.goals import Goal
 from pdplan.planner.late import tpot_s
@@ -30,12 +31,13 @@ def binding(context: Context, fleets: Fleets, limits: Sequence[str]) -> tuple[st
 
 
 def resized(fleet: Fleet, position: int, instances: int) -> Fleet:
-    """Give a pool of a fleet another number of instances."""
-    member = fleet.members[position]
-    changed = replace(member, pool=replace(member.pool, instances=instances))
-    return replace(
-        fleet, members=(*fleet.members[:position], changed, *fleet.members[position + 1 :])
+    """Give a pool of a fleet, and what shares its devices, another number of instances."""
+    group = fleet.placement.devices[fleet.placement.device_of[position]]
+    members = tuple(
+        replace(member, pool=replace(member.pool, instances=instances)) if i in group else member
+        for i, member in enumerate(fleet.members)
     )
+    return replace(fleet, members=members)
 
 
 def counted(instances: int) -> str:
@@ -67,12 +69,15 @@ def broken_by(fleet: Fleet, pool: int) -> str | None:
         return f"load would be {float(table.utilization[0]):.0%} of capacity"
     if (network_load(fleet.demand, fleet.placement, table) >= 1).any():
         return "its network could not carry the transfers"
+    sending = users_share(fleet.demand)
+    if sending >= 1:
+        return f"users would send {sending:.0%} of what their cell carries"
     for goal in fleet.goals:
         reached = _reached(chain, goal)
         if reached > goal.limit_s * (1 + 1e-9):
             whose = f" of {goal.request_class}" if len(fleet.demand.traffic.classes) > 1 else ""
             return (
-                f"{goal.metric.upper()} p{goal.percentile}{whose} would be "
+                f"{goal.name}{whose} would be "
                 f"{format_seconds(reached)} (objective {format_seconds(goal.limit_s)})"
             )
     return None
@@ -82,5 +87,4 @@ def _reached(chain: Chain, goal: Goal) -> float:
     weight = goal.weight / goal.weight.sum()
     if goal.metric == "tpot":
         return tpot_s(chain, weight, goal.level)
-    choice = np.zeros((1, len(chain.tables)), np.int64)
-    return float(chain.sojourn(choice).quantiles_s(np.array([goal.level]), weight)[0])
+    return goal.ttft_s(chain.sojourn(np.zeros((1, len(chain.tables)), np.int64)))

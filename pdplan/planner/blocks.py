@@ -1,12 +1,13 @@
 """Some of the classes with a fleet of their own: what it costs at least, and the best there is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 
-from pdplan.placement import COVERED, Placement, parse_placement
-from pdplan.planner.context import Candidates, Context, Variant
+from pdplan.placement import COVERED, Placement, parse_placement, without_media
+from pdplan.planner.context import Context
 from pdplan.planner.place import Placed, place
 from pdplan.solver.partition import Offer
 from pdplan.solver.problem import less
@@ -33,20 +34,21 @@ class Block:
         context = whole.of_classes(classes)
         texts = whole.scenario.search.placements or COVERED
         media = context.demand.media.any
-        suited = dict.fromkeys(text if media else without_encode(text) for text in texts)
+        suited = dict.fromkeys(text if media else without_media(text) for text in texts)
         placements = tuple(p for p in map(parse_placement, suited) if p.encodes == media)
         context = replace(context, placements=placements)
         found = cls(tuple(classes), context, tuple(sorted(whole.limits.items())))
-        found.order(context.bearing)
+        found.order("bearing")
         return found
 
-    def order(self, candidates: Callable[[str, Variant], Candidates]) -> None:
+    def order(self, counts: Literal["bearing", "candidates"]) -> None:
         """Bound every placement from below: each pool on its cheapest candidate's least count."""
         bounds = []
         for placement in self.context.placements:
             least = [
-                sum(self.context.least_worth(candidates(s, v)) for s in placement.pools)
-                for v in self.context.variants(placement.pools)
+                sum(c.least_worth(getattr(c, counts)(unit, v)) for unit in placement.units)
+                for c in self.context.settings(placement)
+                for v in c.variants(placement.pools)
             ]
             bounds.append((min(least), len(placement.pools), placement.text))
         self.bounds = tuple((bound, parse_placement(text)) for bound, _, text in sorted(bounds))
@@ -61,7 +63,7 @@ class Block:
             return
         self.refined = True
         self.context.ceiling = ceiling
-        self.order(self.context.candidates)
+        self.order("candidates")
         if np.isfinite(ceiling):
             self.lower = min(self.lower, ceiling)
 
@@ -107,24 +109,18 @@ def _worth(placed: Placed) -> tuple[float, int, str]:
     return round(placed.objective, 9), len(placed.pools), placed.placement.text
 
 
-def without_encode(text: str) -> str:
-    """Leave the encode stage out of a placement.
-
-    >>> without_encode("E-P-D"), without_encode("EP-D"), without_encode("PD")
-    ('P-D', 'P-D', 'PD')
-    """
-    return "-".join(p.replace("E", "") for p in text.split("-") if p != "E")
-
-
 def use_of(context: Context, placed: Placed) -> Mapping[str, float]:
     """What a fleet uses of every resource that may be limited."""
     found = {"gpus": 0.0, "usd_per_hour": 0.0, "power_w": 0.0}
     offers = {offer.id: offer for offer in context.scenario.hardware}
-    for pool in placed.pools:
-        offer, gpus = offers[pool.shape.hardware], pool.shape.gpus * pool.instances
-        stock = f"stock:{offer.id}"
-        found[stock] = found.get(stock, 0.0) + gpus
-        found["gpus"] += gpus
-        found["usd_per_hour"] += gpus * (offer.usd_per_hour or 0.0)
-        found["power_w"] += gpus * (offer.spec.power.board if offer.spec.power else 0.0)
+    for i, pool in enumerate(placed.pools):
+        if i not in {group[0] for group in placed.placement.devices}:
+            continue  # on the devices of another
+        for name, each in pool.shape.parts:
+            offer, gpus = offers[name], each * pool.instances
+            stock = f"stock:{name}"
+            found[stock] = found.get(stock, 0.0) + gpus
+            found["gpus"] += gpus
+            found["usd_per_hour"] += gpus * (offer.usd_per_hour or 0.0)
+            found["power_w"] += gpus * (offer.spec.power.board if offer.spec.power else 0.0)
     return found

@@ -3,7 +3,11 @@
 from collections.abc import Iterator, Sequence
 
 from pdplan.placement import Chain
-from pdplan.planner.fleet import Fleets, Member
+from pdplan.planner.device_report import device_caveats
+from pdplan.planner.fleet import Fleet, Fleets, Member
+from pdplan.planner.groupings import timeouts
+from pdplan.planner.hop_caveats import hop_caveats
+from pdplan.planner.measured_notes import measured_notes
 from pdplan.pools.confidence import queueing_confidence
 from pdplan.pools.demand import Demand
 from pdplan.pools.preemption import WORTH_SAYING, preemptions
@@ -23,7 +27,15 @@ def caveats(fleets: Fleets, chains: Sequence[Chain]) -> tuple[str, ...]:
     for fleet, chain in zip(fleets.groups, chains, strict=True):
         for member, table in zip(fleet.members, chain.tables, strict=True):
             found += [f"{member.name}: {text}" for text in _pool(member, table, fleet.demand)]
+        found += [f"{_group(fleet)}{text}" for text in timeouts(fleet, chain)]
+        found += measured_notes(fleet)
+        found += [f"{_group(fleet)}{text}" for text in hop_caveats(fleet, chain)]
     return tuple(dict.fromkeys(found))
+
+
+def _group(fleet: Fleet) -> str:
+    """Classes whose fleet it is, where others have others."""
+    return f"{'+'.join(fleet.classes)}: " if fleet.apart else ""
 
 
 def _pool(member: Member, table: PoolTable, demand: Demand) -> Iterator[str]:
@@ -41,6 +53,7 @@ def _pool(member: Member, table: PoolTable, demand: Demand) -> Iterator[str]:
         yield "prompts are long beside their answers: TPOT percentiles within about 30 %"
     if "P" in table.stages and demand.traffic.dispersion_s > 0:
         yield "bursts: mean TTFT within about 30 %"
+    yield from device_caveats(demand)
     lost = float(preemptions(table, demand)[0])
     if lost > WORTH_SAYING:
         yield (

@@ -14,11 +14,12 @@ from pdplan.physics.roofline import Floats
 from pdplan.plan import Plan, PoolPlan, Prediction, Target
 from pdplan.planner.closed_colocated import ClosedInstance
 from pdplan.planner.closed_requests import serve
-from pdplan.planner.closed_stations import Passes, open_stay_s, station
+from pdplan.planner.closed_stations import Passes, host_s, open_stay_s, station
 from pdplan.planner.closed_visits import Lane, Part, Visit, carried_rps, decoding, step_left_s
 from pdplan.planner.evaluation import at_rate, evaluated, fleets_of
 from pdplan.planner.fleet import Fleet, Fleets
 from pdplan.planner.sampled import predicted
+from pdplan.planner.settings import refuse_unfollowed
 from pdplan.pools.decode_pool import outputs
 from pdplan.queueing.closed_network import ClosedNetwork, regular_network
 from pdplan.specs.plan_file import PlanSpec
@@ -55,7 +56,10 @@ def evaluate_closed(spec: PlanSpec, concurrency: int) -> Plan:
     if concurrency < 1:
         message = f"concurrency must be 1 or more; got {concurrency}"
         raise SpecError(message)
-    loop = Loop.of(fleets_of(spec), concurrency)
+    fleets = fleets_of(spec)
+    placements = [fleet.placement for fleet in fleets.groups]
+    refuse_unfollowed("a closed loop", spec.options, placements, spec.model)
+    loop = Loop.of(fleets, concurrency)
     prediction = loop.prediction()
     plan = evaluated(at_rate(loop.fleets, min(prediction.rate_rps, NEARLY * loop.capacity_rps)))
     pools = tuple(_pools(plan.pools, loop))
@@ -92,7 +96,7 @@ def missed_words(target: Target, *, several: bool) -> str:
     """Write an objective that is missed."""
     whose = f" of {target.request_class}" if several else ""
     return (
-        f"{target.metric.upper()} p{target.percentile}{whose} is "
+        f"{target.what}{whose} is "
         f"{format_seconds(target.predicted_s)} (objective {format_seconds(target.objective_s)})"
     )
 
@@ -213,7 +217,7 @@ def _delay_s(lane: Lane, rate_rps: float, requests: int) -> float:
     found = sum(float(demand.mean(x)) for x in lane.transfers_s(rate_rps))
     for part in lane.parts:
         times = part.table.times
-        found += float(demand.mean(times.host_s)[0])
+        found += float(demand.mean(host_s(part.member, times, demand)))
         if "P" in times.stages:
             found += float(times.machines.request_s[0, 0])
         if "D" not in times.stages:

@@ -8,11 +8,11 @@ from scipy.special import ndtri
 
 from pdplan.physics.roofline import Floats
 from pdplan.plan import TtftTerms
-from pdplan.planner.closed_stations import Passes, step_at
+from pdplan.planner.closed_stations import Passes, host_s, step_at
 from pdplan.planner.closed_visits import Lane, Part, Visit, step_left_s
 from pdplan.planner.sampled import Draws, Served
 from pdplan.pools.decode_pool import outputs
-from pdplan.queueing.fork_join import parallel_s
+from pdplan.pools.request_pool import shared_encode_s
 
 E, P, D, PACE, NOISE, STEP = range(6)
 """What the places of drawn requests stand for."""
@@ -35,7 +35,7 @@ def serve(
     pace = gaps = after = np.zeros(len(draws.point))
     for part, visit in zip(lane.parts, visits, strict=True):
         times = part.table.times
-        way.add("encode", times.host_s[0][draws.point])
+        way.add("encode", host_s(part.member, times, demand)[draws.point])
         if "P" in times.stages:
             way.add("prefill", way.all(float(times.machines.request_s[0, 0])))
         if visit is None:
@@ -103,8 +103,8 @@ def _passed(way: _Way, part: Part, visit: Visit, lane: Lane) -> None:
     way.add(term, wait * way.media if only_media else wait)
     encode = times.encode_s[0]
     if only_media:
-        items = np.maximum(np.maximum(demand.media.items, demand.media.frames), 1.0)
-        encode = parallel_s(encode, items, part.member.discipline.parallel_encode)
+        together = part.member.discipline.together("E", part.member.pool.instances)
+        encode = shared_encode_s(times, demand, together)[0]
     way.add("encode", encode[draws.point])
     if not only_media:
         way.add("prefill", times.prefill_s[0][draws.point] + shared)

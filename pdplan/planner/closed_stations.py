@@ -15,6 +15,7 @@ from pdplan.planner.closed_colocated import ClosedInstance
 from pdplan.planner.fleet import Member
 from pdplan.pools.demand import Demand
 from pdplan.pools.load import occupancy
+from pdplan.pools.request_pool import shared_host_s
 from pdplan.pools.table import PoolTable
 from pdplan.pools.times import Times
 from pdplan.queueing.closed_network import spread_rates
@@ -27,6 +28,13 @@ GATHERED = 1.5
 while it lasts, half of them in mean."""
 SEVERAL = 2.0
 """Requests at least from which passes are full; longer prompts leave no pass half empty."""
+
+
+def host_s(member: Member, times: Times, demand: Demand) -> Floats:
+    """Host time to prepare media before a pool [S]."""
+    together = member.discipline.together(member.pool.stages, member.pool.instances)
+    found: Floats = shared_host_s(times, demand, together)[0]
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +55,7 @@ class Passes:
     @classmethod
     def of(cls, member: Member, times: Times, demand: Demand) -> "Passes":
         """Read off the occupancy of a pool of one column."""
-        workers = member.discipline.parallel_encode if times.stages == "E" else 1
+        workers = member.discipline.together(member.pool.stages, member.pool.instances)
         found = occupancy(times, demand, workers)
         alone, pp = float(found.services.mean_s[0]), float(times.machines.pp[0, 0])
         most = max(1 / float(found.fill[0]), SEVERAL)

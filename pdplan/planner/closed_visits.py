@@ -7,7 +7,7 @@ from scipy.special import ndtri
 
 from pdplan.physics.roofline import Floats
 from pdplan.planner.closed_colocated import ClosedInstance
-from pdplan.planner.closed_stations import Station, step_at
+from pdplan.planner.closed_stations import Station, host_s, step_at
 from pdplan.planner.evaluation import at_rate
 from pdplan.planner.fleet import Fleet, Fleets, Member
 from pdplan.planner.place import network_load
@@ -29,7 +29,7 @@ class Part:
         table = chain.tables[fleet.members.index(self.member)]
         waits = sum(float(np.asarray(wait.mean_s)[0]) for wait in table.waits)
         media = table.stages == "E"
-        spent = table.encode_s + table.prefill_s - table.times.host_s
+        spent = table.encode_s + table.prefill_s - host_s(self.member, table.times, demand)
         if not media:
             spent = spent - table.times.machines.request_s
         return waits + float(demand.mean(spent, of_media=media)[0])

@@ -4,6 +4,7 @@ First a coarse ladder of instance counts per candidate, to find a good plan quic
 what that plan costs, every single count that could still beat it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 from pdplan.physics.roofline import Floats
 from pdplan.planner.goals import Goal, tightest, tpot_goals, tpot_goals_by_class
 from pdplan.pools.demand import Demand
+from pdplan.pools.drafting import saturated_rps
 from pdplan.pools.load import Discipline, class_tpot_quantiles_s, occupancy, pool_table
+from pdplan.pools.local_prefill import demand_at, prefills, prompts_at
 from pdplan.pools.table import Columns, Ints, PoolTable
 from pdplan.pools.times import Times, resident_at
 from pdplan.queueing import largest_stable_batch
@@ -52,16 +55,23 @@ def bearing(
     """Fewest instances of each candidate that bear the load, whatever that does to latencies."""
     usable = np.flatnonzero(times.fits())
     if "D" not in times.stages:
+        demand = demand_at(times.stages, demand)
         most = NEARLY_SATURATED * occupancy(times, demand).capacity_rps()[usable]
         rate = demand.rate_rps * (demand.media_share if times.stages == "E" else 1.0)
         least = np.floor(rate / most).astype(np.int64) + 1
         return Starts.from_least(usable, np.ones_like(usable), least)
     config, cap = _batch_limits(times, demand, goals, usable, batches)
     work = np.zeros(len(config))
-    if "P" in times.stages:
-        work = demand.mean(times.marginal_s + times.encode_s)[config]
+    if prefills(times.stages, demand):
+        share, weight = prompts_at(times.stages, demand)
+        work = share * ((times.marginal_s + times.encode_s) @ weight)[config]
     full = np.take_along_axis(times.step_s[config], cap[:, None] - 1, axis=1)[:, 0]
-    most = NEARLY_SATURATED / (work + demand.decode_steps * full / cap)
+    used = demand.decode_steps * full / cap
+    most = NEARLY_SATURATED / (work + used)
+    if times.cycles is not None:
+        most = NEARLY_SATURATED * saturated_rps(
+            times.cycles, config, cap, demand.decode_steps, work
+        )
     least = np.maximum(np.ceil(demand.rate_rps / most * (1 - 1e-12)).astype(np.int64), 1)
     _, limits = tpot_goals(goals)
     quick = times.step_s[config, 0] / demand.tokens_per_step <= limits.min(initial=np.inf)
@@ -75,6 +85,7 @@ def raised(
     discipline: Discipline,
     starts: Starts,
     most: Floats,
+    tabled: Callable[[Columns], PoolTable] | None = None,
 ) -> Starts:
     """Raise counts until the pool is stable, has room and meets the tightest TPOT.
 
@@ -82,18 +93,21 @@ def raised(
     [rows] are left out. Between a count that fails and one that does not, by turns the middle and
     where a straight line says: 1 / TPOT falls about evenly with the load of an instance. It ends a
     little below the least count where that is large: what is below it fails for sure.
+    `tabled` puts columns under load where more than the pool itself is to be stable.
     """
     worth = np.flatnonzero(starts.least <= most)
     starts, most = starts.take(worth), most[worth]
     goals = tightest(goals) if "D" in times.stages else ()
-    if not goals and not _keeps(times, demand):
+    if not goals and not _keeps(times, demand) and tabled is None:
         return starts
 
     def pace(rows: Ints, counts: Ints) -> Floats:
         """Objective over TPOT, the worst of all levels; 0 without a steady state."""
         columns = Columns.of(starts.config[rows], counts, starts.max_batch[rows])
         columns, room = with_room(times, columns, demand)
-        table = pool_table(times, columns, demand, discipline)
+        table = (
+            pool_table(times, columns, demand, discipline) if tabled is None else tabled(columns)
+        )
         ratio = np.maximum(tpot_ratio(table, demand, goals), EXACT)
         return np.where(room & table.stable, 1 / ratio, 0.0)
 
@@ -232,4 +246,4 @@ def with_room(times: Times, columns: Columns, demand: Demand) -> tuple[Columns, 
 
 def _keeps(times: Times, demand: Demand) -> bool:
     """Whether sessions keep their history in this pool between turns."""
-    return "P" in times.stages and demand.idle_tokens_s > 0
+    return demand.idle_tokens_s > 0 and bool((times.idle_bytes_s > 0).any())

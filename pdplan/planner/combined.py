@@ -7,6 +7,7 @@ distribution and never from averaged percentiles.
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from pdplan.placement.latency import Sojourn
 from pdplan.plan import LEVELS, Prediction, Spread, TtftTerms
 from pdplan.planner import answers
 from pdplan.planner.fleet import Fleets
+from pdplan.planner.handed import gap_quantiles_s, gaps_of, shown_answers
 from pdplan.planner.paces import GRID, SHARES, Paces
 from pdplan.planner.predict_fleet import _Fleet, predict_fleet
-from pdplan.pools.itl import itl_quantiles_s
+from pdplan.planner.turns import turn_weights, turns_of_fleets
 from pdplan.queueing import mixed_quantiles_s
 
 QUANTILES = np.array(LEVELS) / 100
@@ -60,12 +62,13 @@ def predict_fleets(fleets: Fleets, chains: Sequence[Chain]) -> Prediction:
         classes=tuple(sorted(classes, key=lambda kind: order.index(kind.name))),
         targets=tuple(sorted(targets, key=lambda target: order.index(target.request_class))),
         **_spreads(fleets, chains, shares, parts),
+        **_by_turn(fleets, chains, shares),
     )
 
 
 def _spreads(
     fleets: Fleets, chains: Sequence[Chain], shares: Floats, parts: Sequence[Prediction]
-) -> dict[str, Spread]:
+) -> dict[str, Any]:
     """Latencies of all requests together."""
     firsts, wholes, paces, gaps = [], [], [], []
     for fleet, chain in zip(fleets.groups, chains, strict=True):
@@ -73,10 +76,10 @@ def _spreads(
         pace = state.paces(weight)
         firsts.append((state.ttft, weight))
         wholes.append(_answers(state, pace, weight))
-        paces.append(pace)
-        gaps.append(itl_quantiles_s(chain.table("D")[1], fleet.demand, GRID))
+        paces.append(state.shown(pace, weight))
+        gaps.append(gap_quantiles_s(chain.table("D")[1], fleet.demand, GRID))
     paced = np.array([pace.none for pace in paces])
-    steps = np.array([fleet.demand.decode_steps for fleet in fleets.groups])
+    steps = np.array([gaps_of(fleet.demand) for fleet in fleets.groups])
     weights = {
         "ttft_s": shares,
         "tpot_s": shares * (1 - paced) / (shares @ (1 - paced)),
@@ -102,13 +105,31 @@ def _spreads(
     }
 
 
+def _by_turn(fleets: Fleets, chains: Sequence[Chain], shares: Floats) -> dict[str, Any]:
+    """TTFT of first and of later turns over all fleets, where requests are turns of sessions."""
+    demands = [fleet.demand for fleet in fleets.groups]
+    if not any(turn_weights(demand) for demand in demands):
+        return {}
+    states = [_Fleet.of(f, c).ttft for f, c in zip(fleets.groups, chains, strict=True)]
+    found = {}
+    for name, (parts, mine) in turns_of_fleets(
+        list(zip(states, demands, strict=True)), shares
+    ).items():
+        means = [sojourn.mean_s(weight) for sojourn, weight in parts]
+        found[name] = Spread(float(mine @ means), *sojourn_percentiles(parts, mine))
+    return found
+
+
 def _answers(state: _Fleet, pace: Paces, weight: Floats) -> Points:
     """Whole answers as a sojourn, as `answers_s` puts them together."""
     way, traffic, media = state.after, state.demand.traffic, state.demand.media.present
     tokens = np.maximum(traffic.output_tokens - 1, 0.0)
     paced = answers._paces_at(pace, state.demand, tokens)
+    joint = weight[:, None] * traffic.output_weight
+    every = np.arange(len(weight))
+    joint, tokens, paced = shown_answers(state.demand, every, joint, tokens, paced)
     total = way.fixed_s[0][:, None, None] + tokens[:, :, None] * paced
-    share = (weight[:, None] * traffic.output_weight)[:, :, None] * answers.SHARES
+    share = joint[:, :, None] * answers.SHARES
     merged, chances, tails = [], [], []
     for kind in (False, True):
         rows = np.flatnonzero((media == kind) & (weight > 0))

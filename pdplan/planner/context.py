@@ -7,13 +7,19 @@ from typing import Literal
 import numpy as np
 
 from pdplan.physics.roofline import Floats
-from pdplan.placement import Placement
+from pdplan.placement import SPLIT_DECODE, Placement
+from pdplan.planner.affinity import in_pairs, paired, paired_ladder
+from pdplan.planner.aims import each_of
+from pdplan.planner.attention_ffn import bundle_shapes
 from pdplan.planner.columns import Starts, bearing, coarse, loaded, raised
 from pdplan.planner.goals import Goal, goals
 from pdplan.planner.limits import limited_to, limits_of
+from pdplan.planner.settings import alternatives
 from pdplan.planner.shapes import PIPELINES, candidate_shapes
-from pdplan.pools.demand import Demand, demand
+from pdplan.pools.demand import Demand, demand, demand_with
 from pdplan.pools.load import Discipline
+from pdplan.pools.local_prefill import prefills
+from pdplan.pools.needed import served
 from pdplan.pools.subset import demand_of
 from pdplan.pools.table import Columns, PoolTable
 from pdplan.pools.times import Times, stage_times
@@ -21,13 +27,23 @@ from pdplan.specs.hardware import HardwareSpec
 from pdplan.specs.scenario import Scenario
 from pdplan.stages.machine import Shape
 
+Unit = tuple[str, ...]
+"""Stages of the processes on the same devices; mostly of one."""
+Tables = tuple[PoolTable, ...]
+"""A table for each of them, row by row of the same columns."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How colocated pools interleave: one of the choices of the search space."""
+    """How pools work: one of the choices of the search space."""
 
     scheduler: Literal["chunked", "prefill_first", "layered"]
     chunk_tokens: int
+    parallel_encode: int = 1
+
+    def seen_by(self, unit: "Unit") -> "Variant":
+        """The same for all variants that make no difference to some processes."""
+        return self if "E" in unit else replace(self, parallel_encode=1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,14 +67,17 @@ class Context:
     """Those that matter where there is a ceiling."""
     ceiling: float = np.inf
     """Fleets whose objective is above it are of no use, and candidates for them are left out."""
-    _first: dict[tuple[str, Variant], Candidates] = field(default_factory=dict)
-    _cache: dict[tuple[str, Variant], Candidates] = field(default_factory=dict)
-    _ladders: dict[tuple[str, Variant], PoolTable] = field(default_factory=dict)
+    _first: dict[tuple[Unit, Variant], Candidates] = field(default_factory=dict)
+    _cache: dict[tuple[Unit, Variant], Candidates] = field(default_factory=dict)
+    _ladders: dict[tuple[Unit, Variant], Tables] = field(default_factory=dict)
+    _settings: dict[str, "Context"] = field(default_factory=dict)
 
     @classmethod
     def of(cls, scenario: Scenario) -> "Context":
         """Prepare a scenario."""
-        work = demand(scenario.model, scenario.traffic, scenario.speculation)
+        work = served(
+            demand(scenario.model, scenario.traffic, scenario.speculation, scenario.options)
+        )
         hardware = {choice.id: choice.spec for choice in scenario.hardware}
         return cls(scenario, work, goals(work), hardware)
 
@@ -70,6 +89,31 @@ class Context:
         work = demand_of(self.demand, classes)
         limits = replace(self.scenario.limits, whole_nodes=False)
         return Context(replace(self.scenario, limits=limits), work, goals(work), self.hardware)
+
+    def asked(self, scenario: Scenario) -> "Context":
+        """Ask another question of the same traffic; what both have in common is not redone."""
+        same = (scenario.options, scenario.routing, scenario.first_token_from, scenario.objective)
+        mine = self.scenario
+        if same != (mine.options, mine.routing, mine.first_token_from, mine.objective):
+            return Context.of(scenario)
+        search = scenario.search.model_copy(update={"placements": mine.search.placements})
+        if search != mine.search:
+            return Context.of(scenario)
+        return replace(self, scenario=scenario)
+
+    def settings(self, placement: Placement) -> "list[Context]":
+        """Contexts of the options that a placement may be run with, worked out once."""
+        found = []
+        for options in alternatives(self.scenario, placement):
+            if options == self.scenario.options:
+                found.append(self)
+                continue
+            key, scenario = repr(options), replace(self.scenario, options=options)
+            if key not in self._settings:
+                work = demand_with(self.demand, options)
+                self._settings[key] = Context(scenario, work, goals(work), self.hardware)
+            found.append(replace(self._settings[key], scenario=scenario))
+        return found
 
     def within(self, caps: Mapping[str, float]) -> "Context":
         """Take limits by the names of `limits` in the place of the scenario's; nothing is redone.
@@ -87,37 +131,51 @@ class Context:
         """Schedulers and chunk sizes to try for a placement's pools."""
         search, defaults = self.scenario.search, self.scenario.engine.defaults
         colocated = any("P" in pool and "D" in pool for pool in stages)
+        colocated |= prefills("D", self.demand)
         schedulers = search.schedulers if colocated else search.schedulers[:1]
         chunks = search.chunk_tokens or (defaults.chunk_tokens,)
-        return [Variant(scheduler, chunk) for scheduler in schedulers for chunk in chunks]
+        workers = search.parallel_encode if "E" in stages else (1,)
+        return [
+            Variant(scheduler, chunk, shared)
+            for scheduler in schedulers
+            for chunk in chunks
+            for shared in workers
+        ]
 
     def discipline(self, variant: Variant) -> Discipline:
         """Routing and scheduling as the queueing takes them."""
-        search = self.scenario.search
-        return Discipline(self.scenario.routing, variant.scheduler, search.parallel_encode)
+        gateway = self.scenario.options.gateway
+        routing = self.scenario.routing if gateway is None else "central"
+        return Discipline(routing, variant.scheduler, variant.parallel_encode)
 
-    def candidates(self, stages: str, variant: Variant) -> Candidates:
-        """Timed candidates of a pool, worked out once."""
-        key = (stages, variant)
+    def candidates(self, unit: Unit, variant: Variant) -> Candidates:
+        """Timed candidates of the processes on the same devices, worked out once."""
+        key = (unit, variant.seen_by(unit))
         if key not in self._cache:
-            pool = self.bearing(stages, variant)
-            most = self._affordable(stages, variant, pool)
+            pool = self.bearing(unit, variant)
+            most = self._affordable(unit, variant, pool)
+            if len(unit) > 1 + (unit[0] == "M"):
+                from pdplan.planner.shared_candidates import SharedCandidates, shared_raised
+
+                assert isinstance(pool, SharedCandidates)
+                self._cache[key] = shared_raised(self, variant, pool, most)
+                return self._cache[key]
             discipline = self.discipline(variant)
             starts = raised(pool.times, self.demand, self.goals, discipline, pool.starts, most)
             self._cache[key] = replace(pool, starts=starts)
         return self._cache[key]
 
-    def _affordable(self, stages: str, variant: Variant, pool: Candidates) -> Floats:
+    def _affordable(self, unit: Unit, variant: Variant, pool: Candidates) -> Floats:
         """Instances of each candidate below the ceiling, beside the least of other pools [rows]."""
         if not np.isfinite(self.ceiling):
             return np.full(len(pool.starts.config), np.inf)
         others = min(
-            sum(self.least_worth(self.bearing(s, variant)) for s in p.pools if s != stages)
+            sum(self.least_worth(self.bearing(u, variant)) for u in p.units if u != unit)
             for p in self.placements
-            if stages in p.pools
+            if unit in p.units
         )
-        unit = self.unit_objective(pool.times)[pool.starts.config]
-        most = (self.ceiling - others) / np.maximum(unit, 1e-12)
+        each = self.unit_objective(pool.times)[pool.starts.config]
+        most = (self.ceiling - others) / np.maximum(each, 1e-12)
         return np.asarray(np.floor(most * (1 + 1e-12)))
 
     def least_worth(self, pool: Candidates) -> float:
@@ -125,18 +183,31 @@ class Context:
         unit = self.unit_objective(pool.times)[pool.starts.config]
         return float((unit * pool.starts.least).min(initial=np.inf))
 
-    def bearing(self, stages: str, variant: Variant) -> Candidates:
-        """Timed candidates of a pool at the counts that bear its load, worked out once."""
-        key = (stages, variant)
+    def bearing(self, unit: Unit, variant: Variant) -> Candidates:
+        """Timed candidates at the counts that bear their load, worked out once."""
+        key = (unit, variant.seen_by(unit))
         if key not in self._first:
-            self._first[key] = self._candidates(stages, variant)
+            if len(unit) == 1:
+                self._first[key] = self._candidates(unit[0], variant)
+            elif unit[0] == "M":
+                from pdplan.planner.media_candidates import media_candidates
+
+                self._first[key] = media_candidates(self, unit, variant)
+            else:
+                from pdplan.planner.shared_candidates import shared_candidates
+
+                self._first[key] = shared_candidates(self, unit, variant)
         return self._first[key]
 
     def _candidates(self, stages: str, variant: Variant) -> Candidates:
         scenario = self.scenario
-        shapes = candidate_shapes(scenario, stages)
+        if stages == SPLIT_DECODE:
+            largest = self._largest_batch
+            shapes = bundle_shapes(scenario, self.demand, self.hardware, self.goals, largest)
+        else:
+            shapes = candidate_shapes(scenario, stages)
         times = self._timed(stages, variant, shapes.found)
-        if stages != "E" and not scenario.search.pp:
+        if stages not in ("E", SPLIT_DECODE) and not scenario.search.pp:
             for pipeline in PIPELINES:
                 fitting = {
                     s.hardware for s, ok in zip(times.shapes, times.fits(), strict=True) if ok
@@ -152,43 +223,61 @@ class Context:
         return Candidates(times, starts, shapes.turned_away)
 
     def _timed(self, stages: str, variant: Variant, shapes: list[Shape]) -> Times:
-        search = self.scenario.search
-        largest = max(search.max_batch, default=self.scenario.engine.defaults.max_batch)
-        for pins in search.roles.values():
-            largest = max(largest, *pins.max_batch, 1)
         return stage_times(
             stages,
             shapes,
             self.hardware,
             self.scenario.engine,
             self.demand,
-            largest_batch=largest,
+            largest_batch=self._largest_batch,
             chunk_tokens=variant.chunk_tokens,
         )
 
-    def ladder(self, stages: str, variant: Variant) -> PoolTable:
-        """Columns of a pool on the coarse ladder of counts, loaded once for all placements."""
-        key = (stages, variant)
+    @property
+    def _largest_batch(self) -> int:
+        search = self.scenario.search
+        largest = max(search.max_batch, default=self.scenario.engine.defaults.max_batch)
+        for pins in search.roles.values():
+            largest = max(largest, *pins.max_batch, 1)
+        return largest
+
+    def ladder(self, unit: Unit, variant: Variant) -> Tables:
+        """Columns on the coarse ladder of counts, loaded once for all placements."""
+        key = (unit, variant.seen_by(unit))
         if key not in self._ladders:
-            pool = self.candidates(stages, variant)
-            columns = self.ladder_columns(stages, pool)
-            discipline = self.discipline(variant)
-            self._ladders[key] = loaded(pool.times, columns, self.demand, discipline, self.goals)
+            pool = self.candidates(unit, variant)
+            self._ladders[key] = self.loaded(unit, variant, pool, self.ladder_columns(unit, pool))
         return self._ladders[key]
 
-    def ladder_columns(self, stages: str, pool: Candidates) -> Columns:
+    def loaded(self, unit: Unit, variant: Variant, pool: Candidates, columns: Columns) -> Tables:
+        """Columns of the processes on the same devices under load; those that can work."""
+        if len(unit) == 1:
+            discipline = self.discipline(variant)
+            return (loaded(pool.times, columns, self.demand, discipline, self.goals),)
+        if unit[0] == "M":
+            from pdplan.planner.media_candidates import media_tables
+
+            beside = self.loaded(unit[1:], variant, pool, columns)
+            return media_tables(self, beside)
+        from pdplan.planner.shared_candidates import shared_tables
+
+        return shared_tables(self, unit, variant, pool, columns)
+
+    def ladder_columns(self, unit: Unit, pool: Candidates) -> Columns:
         """Coarse ladder of counts, or the number of instances that the scenario asks for."""
-        pinned = self.pinned_instances(stages)
+        pinned = self.pinned_instances(unit)
+        if pinned is None and paired(self.scenario.options) and in_pairs(pool.times.stages):
+            return paired_ladder(pool.starts, pool.times.shapes, self.hardware)
         if pinned is None:
             return coarse(pool.starts)
         enough = pool.starts.least <= pinned
         config = pool.starts.config[enough]
         return Columns.of(config, np.full(len(config), pinned), pool.starts.max_batch[enough])
 
-    def pinned_instances(self, stages: str) -> int | None:
+    def pinned_instances(self, unit: Unit) -> int | None:
         """Number of instances that the scenario asks for in a pool."""
-        pins = self.scenario.search.roles.get(stages)
-        return pins.instances if pins else None
+        roles = (self.scenario.search.roles.get(stages) for stages in unit)
+        return next((pins.instances for pins in roles if pins and pins.instances), None)
 
     @property
     def limited(self) -> bool:
@@ -204,23 +293,28 @@ class Context:
         offers = {choice.id: choice for choice in self.scenario.hardware}
         found = np.full(len(times), np.inf)
         for i, shape in enumerate(times.shapes):
-            offer = offers[shape.hardware]
-            watts = offer.spec.power.board if offer.spec.power else 0.0
+            used = dict.fromkeys(("gpus", "usd_per_hour", "power_w"), 0.0)
+            for name, gpus in shape.parts:
+                offer = offers[name]
+                used["gpus"] += gpus
+                used["usd_per_hour"] += gpus * (offer.usd_per_hour or 0.0)
+                used["power_w"] += gpus * (offer.spec.power.board if offer.spec.power else 0.0)
+                if offer.stock is not None:
+                    found[i] = min(found[i], offer.stock // gpus)
             for limit, each in (
-                (limits.max_gpus, 1.0),
-                (offer.stock, 1.0),
-                (limits.budget_usd_per_hour, offer.usd_per_hour or 0.0),
-                (limits.power_w, watts),
+                (limits.max_gpus, used["gpus"]),
+                (limits.budget_usd_per_hour, used["usd_per_hour"]),
+                (limits.power_w, used["power_w"]),
             ):
                 if limit is not None and each > 0:
-                    found[i] = min(found[i], limit / each // shape.gpus)
+                    found[i] = min(found[i], limit // each)
         return found
 
     def unit_objective(self, times: Times) -> np.ndarray:
         """Objective of one instance of each candidate [C]."""
         known = {}
         for choice in self.scenario.hardware:
-            watts = choice.spec.power.board if choice.spec.power else 0.0
-            by_aim = {"cost": choice.usd_per_hour or 0.0, "gpus": 1.0, "power": watts}
-            known[choice.id] = by_aim[self.scenario.objective]
-        return np.array([known[s.hardware] * s.gpus for s in times.shapes], float)
+            known[choice.id] = each_of(choice, self.scenario.objective) or 0.0
+        return np.array(
+            [sum(known[name] * gpus for name, gpus in s.parts) for s in times.shapes], float
+        )

@@ -1,6 +1,6 @@
 """`evaluate`: what a given fleet delivers, at its own rate, at others, or at the most it takes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,20 +9,28 @@ import numpy as np
 from pdplan.errors import InfeasibleError, SpecError, UnfitError
 from pdplan.placement import parse_placement
 from pdplan.plan import Objective, Plan
+from pdplan.planner.affinity import check_pairs, paired
 from pdplan.planner.binding import broken_by
 from pdplan.planner.describe import describe
 from pdplan.planner.fleet import Fleet, Fleets, Member
 from pdplan.planner.goals import goals
+from pdplan.planner.halves import joined_rows
+from pdplan.planner.local_shares import with_share
+from pdplan.planner.media_candidates import media_option
 from pdplan.planner.overload import with_overload
 from pdplan.planner.place import Selected
 from pdplan.planner.shapes import default_weight_dtype, make_shape, misfit
-from pdplan.pools.demand import Demand, demand
+from pdplan.planner.shared_fleet import limited, together
+from pdplan.pools.demand import Demand, demand, demand_with
 from pdplan.pools.load import Discipline
+from pdplan.pools.needed import all_served, served
 from pdplan.pools.subset import demand_of
 from pdplan.pools.times import resident_at, stage_times
+from pdplan.specs.hardware import HardwareSpec
 from pdplan.specs.plan_file import Group, PlanSpec, PoolSpec
 from pdplan.specs.write import mean_rate_text, workload_text
 from pdplan.stages.machine import Shape
+from pdplan.stages.pruning import uneven
 
 
 def evaluate(spec: PlanSpec, *, rate_rps: float | None = None) -> Plan:
@@ -75,7 +83,8 @@ def at_rate(fleets: Fleets, rate_rps: float) -> Fleets:
 
     def scaled(demand: Demand) -> Demand:
         rate = demand.rate_rps * factor if demand is not fleets.demand else rate_rps
-        return replace(demand, traffic=replace(demand.traffic, rate_rps=rate))
+        traffic = replace(demand.traffic, rate_rps=rate)
+        return replace(demand, traffic=traffic, options=all_served(demand.options))
 
     groups = tuple(
         replace(
@@ -121,7 +130,7 @@ def fleets_from(spec: PlanSpec, rate_rps: float | None = None) -> tuple[Fleet, .
 def fleets_of(spec: PlanSpec, rate_rps: float | None = None) -> Fleets:
     """Build the fleets that a plan file describes, with the demand of all of them."""
     traffic = spec.traffic if rate_rps is None else replace(spec.traffic, rate_rps=rate_rps)
-    whole = demand(spec.model, traffic, spec.speculation)
+    whole = served(demand(spec.model, traffic, spec.speculation, spec.options))
     workload: Mapping[str, Any] = workload_text(
         spec.workload, spec.workload_id, traffic, spec.workload_folder
     )
@@ -138,9 +147,14 @@ def fleets_of(spec: PlanSpec, rate_rps: float | None = None) -> Fleets:
 def _fleet(
     spec: PlanSpec, group: Group, work: Demand, workload: Mapping[str, Any], *, apart: bool
 ) -> Fleet:
+    placement = parse_placement(group.placement)
+    options = media_option(work.options, placement)
+    work = work if options == work.options else demand_with(work, options)
+    shares = [pool.options.local_prefill for pool in group.pools]
+    work = with_share(work, placement, next((s for s in shares if s is not None), None))
     fleet = Fleet(
-        placement=parse_placement(group.placement),
-        members=tuple(_member(spec, pool) for pool in group.pools),
+        placement=placement,
+        members=_members(spec, group.pools),
         demand=work,
         goals=goals(work),
         model_id=spec.model_id,
@@ -154,10 +168,38 @@ def _fleet(
         whole_nodes=any(pool.options.whole_nodes for pool in spec.pools),
         apart=apart,
     )
-    return replace(fleet, members=tuple(_with_batch(fleet, member) for member in fleet.members))
+    if paired(work.options):
+        check_pairs(
+            [(m.pool.stages, m.pool.shape, m.pool.instances) for m in fleet.members],
+            spec.hardware,
+        )
+    found: dict[int, Member] = {}
+    for on in fleet.placement.devices:
+        members = tuple(fleet.members[i] for i in on)
+        if len(members) == 1:
+            found[on[0]] = _with_batch(fleet, members[0])
+        else:
+            found |= zip(on, _on_devices(fleet, together(members)), strict=True)
+    return replace(fleet, members=tuple(found[i] for i in range(len(found))))
 
 
-def _member(spec: PlanSpec, pool: PoolSpec) -> Member:
+def _on_devices(fleet: Fleet, members: tuple[Member, ...]) -> tuple[Member, ...]:
+    """Limit the batches of processes on the same devices; beside M one may be alone."""
+    media = tuple(m for m in members if m.pool.stages == "M")
+    others = members[len(media) :]
+    if len(others) == 1:
+        return (*media, _with_batch(fleet, others[0]))
+    return (*media, *limited(fleet, others))
+
+
+def _members(spec: PlanSpec, pools: Sequence[PoolSpec]) -> tuple[Member, ...]:
+    """Pools of a group; rows of both halves of decode are one."""
+    rows = joined_rows([(pool, _shape(spec, pool)) for pool in pools])
+    prices = {pool.hardware: pool.options.usd_per_gpu_hour for pool in pools}
+    return tuple(_member(spec, pool, shape, prices) for pool, shape in rows)
+
+
+def _shape(spec: PlanSpec, pool: PoolSpec) -> Shape:
     hardware, options = spec.hardware[pool.hardware], pool.options
     weight = pool.weight_dtype or default_weight_dtype(spec.model)
     shape = make_shape(
@@ -170,23 +212,40 @@ def _member(spec: PlanSpec, pool: PoolSpec) -> Member:
     if pool.stages == "E":
         shape = Shape(pool.hardware, tp=pool.tp, kv_dtype=pool.kv_dtype)
     problem = misfit(spec.model, hardware, shape, pool.stages)
+    problem = problem or uneven(spec.model, spec.options.prune, pool.pp, pool.stages)
     if problem is not None:
         message = f"pool '{pool.name}': {problem}"
         raise SpecError(message)
-    price = options.usd_per_gpu_hour
+    return shape
+
+
+def _price(hardware: HardwareSpec, price: float | None) -> tuple[float | None, str]:
+    """Price of an accelerator, as told or as listed, and its source."""
     source = "user" if price is not None else ""
     listed = hardware.price()
     if price is not None and (listed is None or listed.price != price):
         listed = next((offer for offer in hardware.prices if offer.price == price), None)
     if listed is not None:
         price, source = listed.price, listed.told
+    return price, source
+
+
+def _member(
+    spec: PlanSpec, pool: PoolSpec, shape: Shape, prices: Mapping[str, float | None]
+) -> Member:
+    options = pool.options
+    price, source = _price(spec.hardware[pool.hardware], options.usd_per_gpu_hour)
+    others = [name for name, _ in shape.parts if name != shape.hardware]
     return Member(
         name=pool.name,
-        pool=Selected(pool.stages, shape, pool.instances, pool.max_batch or 0),
+        pool=Selected(pool.stages, shape, pool.instances, pool.max_batch or 0, options.extras),
         discipline=Discipline(options.routing, options.scheduler, options.parallel_encode),
         chunk_tokens=options.chunk_tokens or spec.engine.defaults.chunk_tokens,
         usd_per_gpu_hour=price,
         price_source=source,
+        other_prices=tuple(
+            (name, *_price(spec.hardware[name], prices.get(name))) for name in others
+        ),
     )
 
 
@@ -214,9 +273,9 @@ def _with_batch(fleet: Fleet, member: Member) -> Member:
             f"{float(memory.limit[0, 0]) / 1e9:.1f} GB usable"
         )
         raise UnfitError(message)
-    if "D" not in pool.stages:
+    if "D" not in times.stages:
         return replace(member, pool=replace(pool, max_batch=1))
     one: Any = np.zeros(1, np.int64)
     room = float(resident_at(times, fleet.demand, np.array([float(pool.instances)]), one)[0])
-    batch = int(min(max(np.floor(room), 1), pool.max_batch or most))
+    batch = int(min(max(np.floor(room), 1), pool.max_batch or most, times.step_s.shape[1]))
     return replace(member, pool=replace(pool, max_batch=batch))

@@ -11,6 +11,7 @@ from pdplan.planner.describe import describe
 from pdplan.planner.evaluation import at_rate, evaluated, fleets_of
 from pdplan.planner.fleet import Fleet, Fleets
 from pdplan.planner.provenance import gathered
+from pdplan.pools.attention_ffn import half_passes
 from pdplan.pools.table import PoolTable
 from pdplan.specs.plan_file import PlanSpec
 from pdplan.stages.encode import tower_pass
@@ -104,7 +105,9 @@ def _typical(fleet: Fleet, table: PoolTable) -> Iterator[tuple[str, Pass]]:
         prompt = prefill_pass(fleet.model, m, new_tokens=tokens, prefix_tokens=cached)
         beside = f" over {cached:.0f} cached" if cached else ""
         yield f"prefill, {tokens:.0f} tokens{beside}", prompt
-    if "D" in table.stages:
+    if table.times.bundles is not None:
+        yield from half_passes(demand, table.times.bundles, max(float(table.mean_batch[0]), 1.0))
+    elif "D" in table.stages:
         batch = max(float(table.mean_batch[0]), 1.0)
         step = decode_pass(
             fleet.model,
@@ -153,7 +156,7 @@ def _binds(fleets: Fleets, plan: Plan) -> Section:
 
 
 def _name(target: Target) -> str:
-    return f"{target.metric.upper()} p{target.percentile} ({target.request_class})"
+    return f"{target.what} ({target.request_class})"
 
 
 def _sensitivities(fleets: Fleets) -> Section:

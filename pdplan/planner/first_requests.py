@@ -24,6 +24,7 @@ from pdplan.planner.evaluation import at_rate, evaluated, fleets_of
 from pdplan.planner.fleet import Fleet, Fleets, Member
 from pdplan.planner.overload import no_steady_state
 from pdplan.planner.sampled import Draws, Served, predicted
+from pdplan.planner.settings import refuse_unfollowed
 from pdplan.pools.load import tpot_quantiles_s
 from pdplan.pools.table import PoolTable
 from pdplan.queueing import Wait
@@ -52,6 +53,8 @@ def evaluate_first(spec: PlanSpec, requests: int, *, rate_rps: float | None = No
         message = f"requests must be 1 or more; got {requests}"
         raise SpecError(message)
     fleets = fleets_of(spec, rate_rps)
+    placements = [fleet.placement for fleet in fleets.groups]
+    refuse_unfollowed("a run of first requests", spec.options, placements, spec.model)
     rate = fleets.demand.rate_rps
     span = requests / rate
     served = [_Way(fleet, fleet.demand.rate_rps / rate, span).served() for fleet in fleets.groups]
@@ -112,7 +115,7 @@ class _Way:
     def served(self) -> Served:
         """Follow the requests through."""
         began = self.at_s
-        late = self.fleet.placement.decode_apart and self.fleet.first_token_from == "prefill"
+        late = self.fleet.placement.decode_alone and self.fleet.first_token_from == "prefill"
         media = self.demand.media.present[self.draws.point]
         decode = np.zeros(len(began))
         pace = np.zeros(len(began))

@@ -6,6 +6,7 @@ from typing import Any
 
 from pdplan.placement import JOINED, Chain, Placement
 from pdplan.planner.goals import Goal
+from pdplan.planner.halves import halved_label
 from pdplan.planner.place import Selected
 from pdplan.pools.demand import Demand
 from pdplan.pools.load import Discipline, pool_table
@@ -26,6 +27,26 @@ class Member:
     chunk_tokens: int
     usd_per_gpu_hour: float | None
     price_source: str
+    other_prices: tuple[tuple[str, float | None, str], ...] = ()
+    """Of the other kinds of accelerators in an instance: price of one per hour, and its source."""
+
+    @property
+    def usd_per_hour(self) -> float | None:
+        """What the pool costs; None where a price is missing."""
+        prices = {name: price for name, price, _ in self.other_prices}
+        prices[self.pool.shape.hardware] = self.usd_per_gpu_hour
+        total = 0.0
+        for name, each in self.pool.shape.parts:
+            price = prices[name]
+            if price is None:
+                return None
+            total += price * (each * self.pool.instances)
+        return total
+
+    @property
+    def gpus(self) -> int:
+        """Accelerators of the pool."""
+        return sum(each for _, each in self.pool.shape.parts) * self.pool.instances
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,10 +74,28 @@ class Fleet:
 
     def chain(self) -> Chain:
         """The fleet's pools under load, one column each."""
-        tables = tuple(self._table(member) for member in self.members)
+        found: dict[int, PoolTable] = {}
+        for group in self.placement.devices:
+            found |= zip(group, self._tables(group), strict=True)
+        tables = tuple(found[i] for i in range(len(found)))
         sender = next(t for t in tables if "P" in t.stages)
         kv = tuple(shape.kv_dtype for shape in sender.times.shapes)
         return Chain(self.placement, tables, self.demand, kv, self.first_token_from)
+
+    def _tables(self, group: tuple[int, ...]) -> tuple[PoolTable, ...]:
+        """Tables of the processes on the same devices."""
+        members = tuple(self.members[i] for i in group)
+        if len(members) == 1:
+            return (self._table(members[0]),)
+        if members[0].pool.stages == "M":
+            return (self._table(members[0]), *self._tables(group[1:]))
+        from pdplan.planner.shared_fleet import shared_members
+
+        key = (members, self.demand)
+        if key not in self.known:
+            self.known[key] = shared_members(self, members)
+        tables: tuple[PoolTable, ...] = self.known[key]
+        return tables
 
     def _table(self, member: Member) -> PoolTable:
         key = (member, self.demand)
@@ -85,9 +124,20 @@ class Fleet:
         return times
 
     @property
+    def paid(self) -> tuple[Member, ...]:
+        """One member for each kind of devices: processes on the same devices are paid once."""
+        groups = ([self.members[i] for i in group] for group in self.placement.devices)
+        return tuple(next(m for m in g if m.pool.stages != "M") for g in groups)
+
+    def shares_devices(self, one: Member, other: Member) -> bool:
+        """Whether two pools run on the same devices."""
+        positions = self.members.index(one), self.members.index(other)
+        return any(set(positions) <= set(group) for group in self.placement.devices)
+
+    @property
     def gpus(self) -> int:
         """All accelerators."""
-        return sum(m.pool.shape.gpus * m.pool.instances for m in self.members)
+        return sum(m.gpus for m in self.paid)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -127,7 +177,11 @@ class Fleets:
     def label(self) -> str:
         """Instances of the groups."""
         return JOINED.join(
-            group.placement.label(tuple(m.pool.instances for m in group.members))
+            halved_label(
+                group.placement.label(tuple(m.pool.instances for m in group.members)),
+                group.members[-1].pool.shape,
+                group.members[-1].pool.instances,
+            )
             for group in self.groups
         )
 
@@ -139,7 +193,7 @@ class Fleets:
     @property
     def usd_per_hour(self) -> float | None:
         """What the fleets cost; None where a price is missing."""
-        prices = {m.pool.shape.hardware: m.usd_per_gpu_hour for m in self.members}
+        prices = self.prices
         total = 0.0
         for name, price in prices.items():
             if price is None:
@@ -150,9 +204,11 @@ class Fleets:
     def rented(self, hardware: str) -> int:
         """Accelerators of one kind that are paid for: those used, or whole nodes of them."""
         used = sum(
-            m.pool.shape.gpus * m.pool.instances
-            for m in self.members
-            if m.pool.shape.hardware == hardware
+            each * m.pool.instances
+            for group in self.groups
+            for m in group.paid
+            for name, each in m.pool.shape.parts
+            if name == hardware
         )
         first = self.first
         node = first.hardware[hardware].accelerators_per_node if first.whole_nodes else 1
@@ -162,9 +218,17 @@ class Fleets:
     def power_w(self) -> float | None:
         """Board power limits of all accelerators; None where one is unknown."""
         total = 0.0
-        for m in self.members:
-            power = self.first.hardware[m.pool.shape.hardware].power
-            if power is None:
-                return None
-            total += power.board * m.pool.shape.gpus * m.pool.instances
+        for group in self.groups:
+            for m in group.paid:
+                for name, each in m.pool.shape.parts:
+                    power = group.hardware[name].power
+                    if power is None:
+                        return None
+                    total += power.board * each * m.pool.instances
         return total
+
+    @property
+    def prices(self) -> dict[str, float | None]:
+        """Price of one accelerator of each kind, per hour; None where it is not known."""
+        others = {name: price for m in self.members for name, price, _ in m.other_prices}
+        return others | {m.pool.shape.hardware: m.usd_per_gpu_hour for m in self.members}

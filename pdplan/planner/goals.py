@@ -6,7 +6,14 @@ from typing import Literal
 import numpy as np
 
 from pdplan.physics.roofline import Floats
+from pdplan.placement.latency import Sojourn
+from pdplan.plan import statistic
+from pdplan.pools.decode_pool import MEAN
 from pdplan.pools.demand import Demand
+from pdplan.queueing import sojourn_mean_s
+
+EXACT = 1e-9
+"""Slack in comparing an attainment with its level, or a mean with its limit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -15,15 +22,40 @@ class Goal:
 
     request_class: str
     metric: Literal["ttft", "tpot"]
-    percentile: int
+    percentile: int | str
     limit_s: float
     weight: Floats
     """Weights of the class's support points [S]; zero elsewhere."""
 
     @property
     def level(self) -> float:
-        """Share of requests that must be within the limit."""
-        return self.percentile / 100
+        """Share of requests that must be within the limit; MEAN where their mean must be."""
+        return self.percentile / 100 if isinstance(self.percentile, int) else MEAN
+
+    @property
+    def name(self) -> str:
+        """What must be within the limit: `TTFT p90`."""
+        return f"{self.metric.upper()} {statistic(self.percentile)}"
+
+    def reached(self, ttft: Sojourn) -> np.ndarray:
+        """Whether the times to first token of choices keep a TTFT objective [X]."""
+        if self.level == MEAN:
+            return np.asarray(_means_s(ttft, self.weight) <= self.limit_s * (1 + EXACT))
+        return np.asarray(ttft.attainment(self.limit_s, self.weight) >= self.level - EXACT)
+
+    def ttft_s(self, ttft: Sojourn) -> float:
+        """What the first choice's TTFT is where the objective is."""
+        weight = self.weight / self.weight.sum()
+        if self.level == MEAN:
+            return float(_means_s(ttft, weight)[0])
+        return float(ttft.quantiles_s(np.array([self.level]), weight)[0])
+
+
+def _means_s(ttft: Sojourn, weight: Floats) -> Floats:
+    """Mean time to first token over points of given weights, of every choice [X]."""
+    return np.asarray(
+        sojourn_mean_s(weight / weight.sum(), ttft.fixed_s, ttft.probabilities, ttft.tail_means_s)
+    )
 
 
 def goals(demand: Demand) -> tuple[Goal, ...]:

@@ -8,8 +8,9 @@ import numpy as np
 
 from pdplan.placement.latency import Sojourn
 from pdplan.plan import Infeasible
+from pdplan.planner.aims import UNITS
 from pdplan.planner.blocks import Block
-from pdplan.planner.context import Candidates, Context
+from pdplan.planner.context import Candidates, Context, Unit
 from pdplan.planner.goals import tpot_goals
 from pdplan.planner.place import Placed, place
 from pdplan.planner.program import OVER_BUDGET, Program
@@ -27,11 +28,12 @@ def reason(context: Context, placed: Placed) -> str:
     """Say in one line why a placement has no plan."""
     if placed.empty is not None:
         return _no_candidate(
-            context, placed.empty, context.candidates(placed.empty, placed.variant)
+            placed.context, placed.empty, placed.context.candidates(placed.empty, placed.variant)
         )
     assert placed.program is not None
     for name in placed.choice.violated if placed.choice else ():
-        if name in placed.placement.pools and len(placed.placement.pools) > 1:
+        devices = [pool.name for pool in placed.program.pools()]
+        if name in devices and len(devices) > 1:
             return f"no candidate left for its {name} pool: the network cannot carry the transfers"
         if name == OVER_BUDGET and placed.choice:
             budget = context.scenario.limits.budget_usd_per_hour
@@ -46,9 +48,9 @@ def reason(context: Context, placed: Placed) -> str:
     return "the limits together leave no choice"
 
 
-def _no_candidate(context: Context, stages: str, pool: Candidates) -> str:
+def _no_candidate(context: Context, unit: Unit, pool: Candidates) -> str:
     """Why a pool has no candidate: shapes refused, memory, or TPOT out of reach."""
-    times = pool.times
+    times, stages = pool.times, "-".join(unit)
     if not len(times):
         refused = sorted(pool.turned_away.items(), key=lambda item: (-item[1], item[0]))
         return f"pool {stages}: {refused[0][0]}" if refused else f"pool {stages}: no hardware"
@@ -89,17 +91,17 @@ def nearest(program: Program) -> str | None:
         waits = sum((np.asarray(w.mean_s) for w in table.waits), np.zeros(len(table)))
         fixed = chain.demand.mean(table.encode_s + table.prefill_s)
         quickest.append(int(np.argmin(fixed + waits)))
-    sojourn: Sojourn = chain.sojourn(np.array([quickest]))
+    leaders = [quickest[group[0]] for group in chain.placement.devices]
+    sojourn: Sojourn = chain.sojourn(np.array([leaders]))
     for goal in program.goals:
-        weight = goal.weight / goal.weight.sum()
-        reached = float(sojourn.quantiles_s(np.array([goal.level]), weight)[0])
+        reached = goal.ttft_s(sojourn)
         if reached > goal.limit_s:
             shapes = " + ".join(
                 _shape(t.times.shapes[int(t.columns.config[k])])
                 for t, k in zip(chain.tables, quickest, strict=True)
             )
             return (
-                f"TTFT p{goal.percentile} {format_seconds(reached)} at best ({shapes}), "
+                f"{goal.name} {format_seconds(reached)} at best ({shapes}), "
                 f"objective {format_seconds(goal.limit_s)}"
             )
     return None
@@ -221,8 +223,7 @@ def _worth(context: Context, placed: Placed) -> str:
 
 
 def _worth_of(context: Context, placement: str, objective: float) -> str:
-    unit = {"cost": "USD/h", "gpus": "GPUs", "power": "W"}[context.scenario.objective]
-    digits = 2 if unit == "USD/h" else 0
+    unit, digits = UNITS[context.scenario.objective]
     return f"{placement} at {objective:.{digits}f} {unit}"
 
 

@@ -12,6 +12,7 @@ from pdplan.physics.roofline import Floats
 from pdplan.placement import Chain
 from pdplan.planner.goals import Goal, tpot_goals_by_class
 from pdplan.planner.paces import Steps
+from pdplan.pools.decode_pool import MEAN
 from pdplan.pools.load import class_tpot_quantiles_s
 from pdplan.pools.table import Ints
 
@@ -21,7 +22,7 @@ EXACT = 1e-9
 
 def is_late(chain: Chain) -> bool:
     """Whether clients see the first token before decode takes the request over."""
-    return chain.placement.decode_apart and chain.first_token_from == "prefill"
+    return chain.late
 
 
 def before_s(chain: Chain, choices: Ints) -> Floats:
@@ -36,9 +37,10 @@ def before_s(chain: Chain, choices: Ints) -> Floats:
 
 def tpot_s(chain: Chain, weight: Floats, level: float) -> float:
     """Percentile of TPOT of requests at points of given weights [S], with one column a pool."""
-    levels, decoder = np.array([level]), chain.table("D")[1]
+    levels, decoder = np.array([level] if level != MEAN else []), chain.table("D")[1]
     if not is_late(chain):
-        return float(class_tpot_quantiles_s(decoder, chain.demand, weight, levels)[0, 0])
+        asked = np.array([level])
+        return float(class_tpot_quantiles_s(decoder, chain.demand, weight, asked)[0, 0])
     waited = float(before_s(chain, np.zeros((1, len(chain.tables)), np.int64))[0])
     return Steps.of(decoder, chain.demand, levels, waited).paces(chain.demand, weight).at(level)
 
@@ -54,7 +56,7 @@ class LateTpot:
 
     def met(self, choices: Ints) -> np.ndarray:
         """Whether choices [X, pools] meet them; a longer way never helps, so by bisection."""
-        column = choices[:, self.chain.table("D")[0]]
+        column = self.chain.column(choices, self.chain.table("D")[0])
         waited = before_s(self.chain, choices)
         good = np.zeros(len(choices), bool)
         for k in np.unique(column).tolist():
@@ -77,7 +79,7 @@ class LateTpot:
         return short
 
     def _steps(self, column: int) -> Steps:
-        levels = np.array(sorted({goal.level for goal in self.goals if goal.metric == "tpot"}))
+        levels = np.array(sorted({g.level for g in self.goals if g.metric == "tpot"} - {MEAN}))
         table = self.chain.table("D")[1].take(np.array([column]))
         return Steps.of(table, self.chain.demand, levels, 0.0)
 

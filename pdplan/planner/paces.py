@@ -9,7 +9,7 @@ import numpy as np
 
 from pdplan.physics.roofline import Floats
 from pdplan.placement import Chain
-from pdplan.pools.decode_pool import outputs_of
+from pdplan.pools.decode_pool import MEAN, outputs_of
 from pdplan.pools.demand import Demand
 from pdplan.pools.step_spread import StepSpread, step_spread
 from pdplan.pools.table import Ints, PoolTable
@@ -45,7 +45,9 @@ class Paces:
         return float(self.outputs.weight @ (self.step_means_s + self.before_s))
 
     def at(self, level: float) -> float:
-        """Percentile over requests that have a TPOT, at one of the levels."""
+        """Percentile over requests that have a TPOT, at one of the levels; or their mean."""
+        if level == MEAN:
+            return self.mean_s
         return float(self.quantiles_s[int(np.argmin(np.abs(self.levels - level)))])
 
     def within(self, limit_s: float) -> float:

@@ -6,15 +6,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pdplan.placement import Chain, Placement
-from pdplan.planner.columns import dense, loaded, with_room
+from pdplan.planner.affinity import pair_up, paired
+from pdplan.planner.columns import dense, with_room
 from pdplan.planner.context import Candidates, Context, Variant
 from pdplan.planner.goals import ttft_goals
 from pdplan.planner.late import LateTpot, is_late
+from pdplan.planner.local_shares import preferred
 from pdplan.planner.program import Program
 from pdplan.pools.demand import Demand
 from pdplan.pools.load import pool_table
 from pdplan.pools.table import Columns, PoolTable
 from pdplan.solver.columns import Choice
+from pdplan.stages.kv_hop import network_bytes
 from pdplan.stages.machine import Shape
 from pdplan.stages.transfer import cache_copies
 
@@ -31,12 +34,16 @@ class Selected:
     shape: Shape
     instances: int
     max_batch: int
+    extras: tuple[tuple[str, float | int | str], ...] = ()
+    """What else was chosen of it, by the names of the plan file's pool options."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Placed:
     """The answer for one placement."""
 
+    context: Context
+    """With the options that were found best."""
     placement: Placement
     variant: Variant
     program: Program | None
@@ -46,8 +53,8 @@ class Placed:
     cuts: int
     programs: int
     """Integer programs solved."""
-    empty: str | None = None
-    """Stages of the pool that has no candidate at all."""
+    empty: tuple[str, ...] | None = None
+    """Stages of the processes on devices for which there is no candidate at all."""
 
     @property
     def objective(self) -> float:
@@ -56,17 +63,21 @@ class Placed:
 
 
 def place(context: Context, placement: Placement) -> Placed:
-    """Find the best fleet of a placement over all schedulers and chunk sizes of the search."""
-    tried = [_place(context, placement, v) for v in context.variants(placement.pools)]
-    return min(tried, key=lambda placed: placed.objective)
+    """Find the best fleet of a placement over all that the search leaves open beside columns."""
+    tried = [
+        _place(setting, placement, variant)
+        for setting in context.settings(placement)
+        for variant in setting.variants(placement.pools)
+    ]
+    return preferred(tried)
 
 
 def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
-    pools = [context.candidates(stages, variant) for stages in placement.pools]
-    for stages, pool in zip(placement.pools, pools, strict=True):
+    pools = [context.candidates(unit, variant) for unit in placement.units]
+    for unit, pool in zip(placement.units, pools, strict=True):
         if not pool.starts.config.size:
-            return Placed(placement, variant, None, None, (), 0, 0, 0, empty=stages)
-    first = [context.ladder(stages, variant) for stages in placement.pools]
+            return Placed(context, placement, variant, None, None, (), 0, 0, 0, empty=unit)
+    first = [context.ladder(unit, variant) for unit in placement.units]
     program, choice = _solve(context, placement, variant, first)
     if choice.columns is None:
         second = _within_limits(context, placement, pools)
@@ -81,16 +92,15 @@ def _place(context: Context, placement: Placement, variant: Variant) -> Placed:
         )
     if second is not None:
         known = _selected(program, choice.columns or ())
-        discipline = context.discipline(variant)
         tables = [
-            loaded(p.times, c, context.demand, discipline, context.goals)
-            for p, c in zip(pools, second, strict=True)
+            context.loaded(unit, variant, pool, columns)
+            for unit, pool, columns in zip(placement.units, pools, second, strict=True)
         ]
         counted, better = _solve(context, placement, variant, tables, known)
         if better.columns is not None:  # else the ladder tells best what stands in the way
             program, choice = counted, better
     return Placed(
-        placement, variant, program, choice, _selected(program, choice.columns or ()),
+        context, placement, variant, program, choice, _selected(program, choice.columns or ()),
         choice.considered, choice.cuts, choice.programs,
     )  # fmt: skip
 
@@ -104,7 +114,8 @@ def _raised(
     bisection.
     """
     starts = pool.starts
-    if not program.goals or context.pinned_instances(pool.times.stages) is not None:
+    unit = program.chain.placement.units[position]
+    if not program.goals or len(unit) > 1 or context.pinned_instances(unit) is not None:
         return pool
     rest = program.quickest_rest(position)
     low, high = starts.least - 1, starts.top
@@ -150,7 +161,7 @@ def _worth_counting(
     ]
     found = []
     complete = not raised
-    for i, (stages, pool) in enumerate(zip(placement.pools, pools, strict=True)):
+    for i, (stages, pool) in enumerate(zip(placement.units, pools, strict=True)):
         if context.pinned_instances(stages) is not None:
             found.append(context.ladder_columns(stages, pool))
             continue
@@ -173,7 +184,7 @@ def _within_limits(
     if not context.limited:
         return None
     found = []
-    for stages, pool in zip(placement.pools, pools, strict=True):
+    for stages, pool in zip(placement.units, pools, strict=True):
         if context.pinned_instances(stages) is not None:
             found.append(context.ladder_columns(stages, pool))
             continue
@@ -187,10 +198,16 @@ def _solve(
     context: Context,
     placement: Placement,
     variant: Variant,
-    loaded_tables: Sequence[PoolTable],
+    loaded_tables: Sequence[tuple[PoolTable, ...]],
     known: tuple[Selected, ...] = (),
 ) -> tuple[Program, Choice]:
-    tables = tuple(_networked(context, placement, table) for table in loaded_tables)
+    found: dict[int, PoolTable] = {}
+    for group, on_devices in zip(placement.devices, loaded_tables, strict=True):
+        found |= zip(group, _networked(context, placement, on_devices), strict=True)
+    tables = tuple(found[i] for i in range(len(found)))
+    pairing = None
+    if paired(context.scenario.options) and placement.decode_apart:
+        tables, pairing = pair_up(tables, context.hardware)
     sender = next(t for t in tables if "P" in t.stages)
     chain = Chain(
         placement,
@@ -201,16 +218,21 @@ def _solve(
     )
     paced = any(goal.metric == "tpot" for goal in context.goals)
     late = LateTpot(chain, context.goals) if is_late(chain) and paced else None
-    program = Program(chain, context.scenario, ttft_goals(context.goals), late)
-    return program, program.choose(_find(tables, known))
+    program = Program(chain, context.scenario, ttft_goals(context.goals), late, pairing)
+    leaders = tuple(tables[group[-1]] for group in placement.devices)
+    first = tuple(known[group[-1]] for group in placement.devices) if known else ()
+    return program, program.choose(_find(leaders, first))
 
 
-def _networked(context: Context, placement: Placement, table: PoolTable) -> PoolTable:
+def _networked(
+    context: Context, placement: Placement, tables: tuple[PoolTable, ...]
+) -> tuple[PoolTable, ...]:
     """Keep the columns whose network can carry what the placement sends through it."""
-    if len(placement.pools) == 1:
-        return table
-    load = network_load(context.demand, placement, table)
-    return table if (load < 1).all() else table.take(np.flatnonzero(load < 1))
+    if len(placement.devices) == 1:
+        return tables
+    load = sum(network_load(context.demand, placement, table) for table in tables)
+    kept = np.asarray(load) < 1
+    return tables if kept.all() else tuple(t.take(np.flatnonzero(kept)) for t in tables)
 
 
 def network_load(demand: Demand, placement: Placement, table: PoolTable) -> np.ndarray:
@@ -223,19 +245,28 @@ def network_load(demand: Demand, placement: Placement, table: PoolTable) -> np.n
         sizes = {dtype: float(demand.mean(demand.kv_bytes(dtype))) for dtype in set(dtypes)}
         copies = cache_copies(demand.model, table.times.machines.tp)[:, 0]
         cached = (np.array([sizes[d] for d in dtypes]) * copies)[table.columns.config]
+        if demand.turns is not None:
+            read = [float(demand.mean(demand.history_bytes(dtype))) for dtype in dtypes]
+            cached = np.maximum(cached, (np.array(read) * copies)[table.columns.config])
+        cached = network_bytes(
+            demand.options.kv_transfer, cached, bandwidth / table.columns.instances,
+            demand.prompt_tokens, demand.weight(), demand.model.layers,
+        )  # fmt: skip
     sent = np.maximum(embeddings * ("D" not in table.stages or "P" in table.stages), cached)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(sent > 0, demand.rate_rps * sent / bandwidth, 0.0)
 
 
 def _find(tables: tuple[PoolTable, ...], known: tuple[Selected, ...]) -> tuple[int, ...] | None:
-    """Indices of the columns that a known plan chose, in new tables."""
+    """Indices of the columns that a known plan chose, one for each kind of devices."""
     found = []
     for table, pool in zip(tables, known, strict=False):
         columns = table.columns
-        config = table.times.shapes.index(pool.shape)
-        same = columns.config == config
+        same = np.array([shape == pool.shape for shape in table.times.shapes], bool)
+        same = same[columns.config]
         same &= (columns.instances == pool.instances) & (columns.max_batch == pool.max_batch)
+        if table.extras:
+            same &= np.array([found_of == pool.extras for found_of in table.extras])
         if not same.any():
             return None
         found.append(int(np.flatnonzero(same)[0]))
@@ -244,8 +275,13 @@ def _find(tables: tuple[PoolTable, ...], known: tuple[Selected, ...]) -> tuple[i
 
 def _selected(program: Program, columns: tuple[int, ...]) -> tuple[Selected, ...]:
     found = []
-    for table, k in zip(program.chain.tables, columns, strict=False):
+    if not columns:
+        return ()
+    for i, table in enumerate(program.chain.tables):
+        k = columns[program.chain.placement.device_of[i]]
         config = int(table.columns.config[k])
         instances, batch = int(table.columns.instances[k]), int(table.columns.max_batch[k])
-        found.append(Selected(table.stages, table.times.shapes[config], instances, batch))
+        shape = table.times.shapes[config]
+        stages = program.chain.placement.pools[i]
+        found.append(Selected(stages, shape, instances, batch, table.extras_of(k)))
     return tuple(found)

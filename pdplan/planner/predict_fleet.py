@@ -12,10 +12,13 @@ from pdplan.planner.answers import answers_s
 from pdplan.planner.attainment import both_met
 from pdplan.planner.fleet import Fleet
 from pdplan.planner.goals import Goal
+from pdplan.planner.handed import gap_mean_s, gap_quantiles_s, shown
 from pdplan.planner.paces import Paces, Steps
+from pdplan.planner.turns import prefilled_s, prefilled_share, ttft_by_turn
+from pdplan.pools.decode_pool import MEAN
 from pdplan.pools.demand import Demand
-from pdplan.pools.itl import itl_mean_s, itl_quantiles_s
 from pdplan.pools.table import Ints
+from pdplan.stages.access import access_s
 
 QUANTILES = np.array(LEVELS) / 100
 
@@ -42,10 +45,10 @@ class _Fleet:
         after = replace(chain, first_token_from="decode").sojourn(choice)
         decoder, demand = chain.table("D")[1], fleet.demand
         weight = demand.weight()
-        late = chain.placement.decode_apart and chain.first_token_from == "prefill"
+        late = chain.late
         before = after.mean_s(weight) - ttft.mean_s(weight) if late else 0.0
-        levels = sorted({*QUANTILES.tolist(), *(goal.level for goal in fleet.goals)})
-        gaps = map(float, itl_quantiles_s(decoder, demand, QUANTILES)[0])
+        levels = sorted({*QUANTILES.tolist(), *(goal.level for goal in fleet.goals)} - {MEAN})
+        gaps = map(float, gap_quantiles_s(decoder, demand, QUANTILES)[0])
         return cls(
             chain=chain,
             demand=demand,
@@ -53,12 +56,16 @@ class _Fleet:
             after=after,
             steps=Steps.of(decoder, demand, np.array(levels), before),
             admission=_admission(chain, choice),
-            itl_s=Spread(float(itl_mean_s(decoder, demand)[0]), *gaps),
+            itl_s=Spread(float(gap_mean_s(decoder, demand)[0]), *gaps),
         )
 
     def paces(self, weight: Floats) -> Paces:
-        """TPOT of the requests at points of given weights."""
+        """TPOT in decode of the requests at points of given weights."""
         return self.steps.paces(self.demand, weight)
+
+    def shown(self, pace: Paces, weight: Floats) -> Paces:
+        """TPOT as their users see it."""
+        return shown(self.steps, pace, self.demand, weight)
 
 
 def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
@@ -71,19 +78,20 @@ def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
         mine = np.where(traffic.class_index == i, weight, 0.0) / max(kind.share, 1e-12)
         mine = mine / mine.sum()
         pace = state.paces(mine)
+        seen = state.shown(pace, mine)
         classes.append(
             ClassPrediction(
                 name=kind.name,
                 share=kind.share,
-                attainment=_attainment(state, pace, kind.ttft_s, kind.tpot_s, mine),
+                attainment=_attainment(state, seen, kind.ttft_s, kind.tpot_s, mine),
                 ttft_s=_ttft(state, mine),
-                tpot_s=_tpot(pace),
+                tpot_s=_tpot(seen),
                 itl_s=state.itl_s,
                 e2e_s=answers_s(state.after, pace, fleet.demand, mine, QUANTILES),
             )
         )
         own = [goal for goal in fleet.goals if goal.request_class == kind.name]
-        targets += [_target(state, classes[-1], pace, goal) for goal in own]
+        targets += [_target(state, classes[-1], seen, goal) for goal in own]
     attainment = float(sum(c.share * c.attainment for c in classes))
     rate = fleet.demand.rate_rps
     output = float((weight[:, None] * traffic.output_weight * traffic.output_tokens).sum())
@@ -95,7 +103,7 @@ def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
         attainment=attainment,
         output_tokens_per_s_per_gpu=rate * output / fleet.gpus,
         ttft_s=whole.ttft_s if whole else _ttft(state, weight),
-        tpot_s=whole.tpot_s if whole else _tpot(pace),
+        tpot_s=whole.tpot_s if whole else _tpot(state.shown(pace, weight)),
         itl_s=state.itl_s,
         e2e_s=whole.e2e_s if whole else answers_s(
             state.after, pace, fleet.demand, weight, QUANTILES
@@ -103,12 +111,13 @@ def predict_fleet(fleet: Fleet, chain: Chain) -> Prediction:
         ttft_terms_s=_terms(state),
         classes=tuple(classes),
         targets=tuple(targets),
+        **ttft_by_turn(state.ttft, fleet.demand),
     )  # fmt: skip
 
 
 def _admission(chain: Chain, choice: Ints) -> tuple[int, float]:
     """Place of the wait for admission among those of TTFT, and its probability; 0 without one."""
-    late = chain.placement.decode_apart and chain.first_token_from == "prefill"
+    late = chain.late
     for place, (name, wait) in enumerate(chain.waits(choice)):
         if name == "decode" and not late:
             return place, float(np.asarray(wait.probability)[0])
@@ -126,11 +135,10 @@ def _tpot(pace: Paces) -> Spread:
 def _target(state: _Fleet, found: ClassPrediction, pace: Paces, goal: Goal) -> Target:
     if goal.metric == "tpot":
         predicted = pace.at(goal.level)
-    elif goal.percentile in LEVELS:
+    elif goal.level == MEAN or goal.percentile in LEVELS:
         predicted = found.ttft_s.at(goal.percentile)
     else:
-        level, weight = np.array([goal.level]), goal.weight / goal.weight.sum()
-        predicted = float(state.ttft.quantiles_s(level, weight)[0])
+        predicted = goal.ttft_s(state.ttft)
     return Target(goal.request_class, goal.metric, goal.percentile, goal.limit_s, predicted)
 
 
@@ -154,20 +162,35 @@ def _terms(state: _Fleet) -> TtftTerms:
     """
     choice = np.zeros((1, len(state.chain.tables)), np.int64)
     demand, chain = state.demand, state.chain
-    late = chain.placement.decode_apart and chain.first_token_from == "prefill"
+    late = chain.late
     found = dict.fromkeys(TtftTerms.__dataclass_fields__, 0.0)
     moved, cached = chain.transfers_s(choice)
     found["embed_transfer"] = float(demand.mean(moved)[0])
+    saved = chain.saved_s(choice, moved)
+    if saved is not None:
+        found["encode"] -= float(demand.mean(saved)[0])
     found["kv_transfer"] = 0.0 if late else float(demand.mean(cached)[0])
+    access = access_s(demand.options, demand.prompt_tokens)
+    found["access"] = 0.0 if access is None else float(demand.mean(access))
+    read = chain.read_s(choice)
+    if read is not None:
+        found["kv_transfer"] += float(demand.mean(read)[0])
     for table in chain.tables:
         spent = float(demand.mean(table.prefill_s)[0])
         if table.stages == "D":
-            found["decode_wait"] += 0.0 if late else spent
+            local = prefilled_s(table, demand)
+            found["prefill"] += local
+            found["decode_wait"] += 0.0 if late else spent - local
         else:
-            found["prefill"] += spent
+            served = 0.0 if table.served_s is None else float(table.served_s[0])
+            served *= prefilled_share(table, demand)
+            found["prefill"] += spent + served
+            found["prefill_wait"] -= served
         found["encode"] += float(demand.mean(table.encode_s)[0])
-    for name, wait in chain.waits(choice):
+    owners = [table for table in chain.tables for _ in table.named_waits]
+    for (name, wait), table in zip(chain.waits(choice), owners, strict=True):
         share = demand.media_share if name == "encode" else 1.0
+        share *= prefilled_share(table, demand) if name == "prefill" else 1.0
         if name == "decode" and late:
             continue
         found[f"{name}_wait"] += float(np.asarray(wait.mean_s)[0]) * share

@@ -1,5 +1,6 @@
 """One placement as an integer program: columns in, the proven-best choice out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -8,8 +9,11 @@ import numpy as np
 from pdplan.physics.roofline import Floats
 from pdplan.placement import Chain
 from pdplan.placement.latency import Sojourn
+from pdplan.planner.affinity import Pairing
+from pdplan.planner.aims import RESOURCES, each_of
 from pdplan.planner.goals import Goal, tpot_goals_by_class
 from pdplan.planner.late import LateTpot, is_late
+from pdplan.pools.decode_pool import MEAN
 from pdplan.pools.load import class_tpot_quantiles_s
 from pdplan.pools.table import Ints, PoolTable
 from pdplan.solver.columns import Bound, Choice, Pool, Rental
@@ -40,6 +44,8 @@ class Program:
     """TTFT objectives."""
     late: LateTpot | None = None
     """TPOT objectives, where they depend on more than the pool that decodes."""
+    pairing: Pairing | None = None
+    """How columns pair up, where prefill and decode share nodes."""
 
     def choose(self, incumbent: tuple[int, ...] | None = None) -> Choice:
         """Find the column of each pool that serves the scenario's objective best."""
@@ -77,49 +83,69 @@ class Program:
         )
 
     def pools(self) -> tuple[Pool, ...]:
-        """Columns as the solver takes them."""
-        return tuple(self._pool(i, table) for i, table in enumerate(self.chain.tables))
+        """Columns as the solver takes them: one pool for all processes on the same devices."""
+        return tuple(self._pool(group) for group in self.chain.placement.devices)
 
-    def _pool(self, position: int, table: PoolTable) -> Pool:
-        hardware = [shape.hardware for shape in table.times.shapes]
-        config = table.columns.config
-        gpus = table.gpus.astype(float)
-        costs = self._per_gpu("cost", hardware)[config] * gpus
-        power = self._per_gpu("power", hardware)[config] * gpus
-        use = {"gpus": gpus, "usd_per_hour": costs, "power_w": power}
-        for name in sorted(set(hardware)):
-            mine = np.array([h == name for h in hardware])[config]
-            use[f"stock:{name}"] = np.where(mine, gpus, 0.0)
+    def _pool(self, group: tuple[int, ...]) -> Pool:
+        table = self.chain.tables[group[0]]
+        use = {"gpus": self._used(table, dict.fromkeys(self._offers, 1.0))}
+        use["usd_per_hour"] = self._used(table, self._per_gpu("cost"))
+        use["power_w"] = self._used(table, self._per_gpu("power"))
+        for name in sorted({part for shape in table.times.shapes for part, _ in shape.parts}):
+            use[f"stock:{name}"] = self._used(table, {name: 1.0})
         use = {name: np.nan_to_num(values, nan=0.0) for name, values in use.items()}
-        objective = use[{"cost": "usd_per_hour", "gpus": "gpus", "power": "power_w"}[self._goal]]
+        use["hardware_cost"] = np.nan_to_num(self._used(table, self._per_gpu("hardware_cost")))
+        objective = use[RESOURCES[self._goal]]
         if self.scenario.limits.whole_nodes and self._goal == "cost":
             objective = np.zeros_like(objective)
         second = use["gpus"] if self._goal == "cost" else use["usd_per_hour"]
+        delays = [self._delays(i, self.chain.tables[i]) for i in group]
+        processes = tuple(self.chain.placement.pools[i] for i in group)
         return Pool(
-            name=table.stages,
+            name="+".join(self.chain.tables[i].stages for i in group),
             objective=objective,
             tiebreak=second + 1e-6 * table.columns.instances,
             use=use,
-            key=self._keys(position, table),
-            delay=self._delays(position, table),
+            key=self._paired_keys(group[0], self._keys(table, processes)),
+            delay=delays[0] if len(delays) == 1 else np.concatenate(delays, axis=1),
         )
+
+    @property
+    def _offers(self) -> list[str]:
+        return [choice.id for choice in self.scenario.hardware]
+
+    @staticmethod
+    def _used(table: PoolTable, per_gpu: Mapping[str, float]) -> Floats:
+        """What each column takes, at so much an accelerator of each kind [K]."""
+        config, count = table.columns.config, table.columns.instances
+        parts = [shape.parts for shape in table.times.shapes]
+        found = np.zeros(len(table))
+        for i in range(max(map(len, parts), default=0)):
+            each = [part[i] if i < len(part) else ("", 0) for part in parts]
+            price = np.array([per_gpu.get(name, 0.0) for name, _ in each], float)[config]
+            gpus = np.array([number for _, number in each], np.int64)[config]
+            found = found + price * (gpus * count).astype(float)
+        return found
 
     @property
     def _goal(self) -> str:
         return self.scenario.objective
 
-    def _per_gpu(self, what: str, hardware: list[str]) -> Floats:
-        """Price or power of one accelerator, per candidate; NaN where unknown."""
+    def _per_gpu(self, what: str) -> dict[str, float]:
+        """Price or power of one accelerator of each kind; NaN where unknown."""
         known = {}
         for choice in self.scenario.hardware:
-            watts = choice.spec.power.board if choice.spec.power else None
-            value = choice.usd_per_hour if what == "cost" else watts
+            value = each_of(choice, what)
             known[choice.id] = np.nan if value is None else float(value)
-        return np.array([known[name] for name in hardware], float)
+        return known
 
-    def _keys(self, position: int, table: PoolTable) -> Ints:
+    def _paired_keys(self, position: int, keys: Ints) -> Ints:
+        """Keys with the units of nodes that pools must have in common, where they share nodes."""
+        return keys if self.pairing is None else self.pairing.keys(position, keys)
+
+    def _keys(self, table: PoolTable, processes: tuple[str, ...]) -> Ints:
         """Cache type, on which prefill and decode pools must agree."""
-        if not self.chain.placement.decode_apart or table.stages == "E":
+        if not self.chain.placement.decode_apart or not set("PDA") & set("".join(processes)):
             return np.full(len(table), -1, np.int64)
         codes = np.array([KV_CODES.index(shape.kv_dtype) for shape in table.times.shapes])
         return np.asarray(codes[table.columns.config], np.int64)
@@ -137,7 +163,7 @@ class Program:
         if self.late is not None and table.stages == "D":
             for weight, levels, _ in tpot_goals_by_class(self.late.goals):
                 parts.append(class_tpot_quantiles_s(table, self.chain.demand, weight, levels))
-        if len(self.chain.tables) > 1:
+        if len(self.chain.placement.devices) > 1:
             parts.append(1 / table.columns.instances[:, None])
             if position + 1 < len(self.chain.tables):
                 others = 1 - 1 / table.columns.instances[:, None]
@@ -192,6 +218,14 @@ class Program:
         tables = self.chain.tables
         found = []
         for i, goal in enumerate(self.goals):
+            if goal.level == MEAN:
+                means = [self._fixed_s(t) @ goal.weight / goal.weight.sum() for t in tables]
+                least = tuple(
+                    np.asarray(sum(means[j] for j in group))
+                    for group in self.chain.placement.devices
+                )
+                found.append(Bound(f"ttft_{i}", least, goal.limit_s))
+                continue
             points = np.flatnonzero(goal.weight > 0)
             order = points[np.argsort(self.chain.demand.prompt_tokens[points], kind="stable")]
             fixed = [self._fixed_s(t)[:, order] for t in tables]
@@ -200,7 +234,13 @@ class Program:
             reached = np.cumsum(goal.weight[order]) / goal.weight.sum()
             at = int(np.searchsorted(reached, goal.level - EXACT))
             at = min(at, len(order) - 1)
-            found.append(Bound(f"ttft_{i}", tuple(part[:, at] for part in fixed), goal.limit_s))
+            least = tuple(
+                np.asarray(sum(fixed[j][:, at] for j in group))
+                for group in self.chain.placement.devices
+            )
+            found.append(Bound(f"ttft_{i}", least, goal.limit_s))
+        if self.pairing is not None:
+            found.append(self.pairing.bound(self.chain.placement.devices))
         return tuple(found)
 
     def _fixed_s(self, table: PoolTable) -> Floats:
@@ -209,10 +249,10 @@ class Program:
         return table.encode_s + table.prefill_s * (0.0 if beyond else 1.0)
 
     def quickest_rest(self, position: int) -> Floats:
-        """Least fixed time that all other pools together can have, per support point [S]."""
+        """Least fixed time that pools on all other devices can have, per support point [S]."""
         rest = np.zeros(len(self.chain.demand.prompt_tokens))
         for i, table in enumerate(self.chain.tables):
-            if i != position and len(table):
+            if self.chain.placement.device_of[i] != position and len(table):
                 rest = rest + self._fixed_s(table).min(0)
         return rest
 
@@ -231,14 +271,14 @@ class Program:
         shape = (*fixed.shape, max(len(waits), 1))
         probabilities, means = np.zeros(shape), np.zeros(shape)
         for k, (name, wait) in enumerate(waits):
-            share = media if name == "encode" else np.ones_like(media)
+            share = table.meeting(name, media)
             probabilities[..., k] = np.asarray(wait.probability)[:, None] * share
             means[..., k] = np.asarray(wait.tail_mean_s)[:, None]
         follows = tuple(wait.follows for _, wait in waits)
         sojourn = Sojourn(fixed, probabilities, means, follows)
         good = np.ones(len(table), bool)
         for goal in self.goals:
-            good &= sojourn.attainment(goal.limit_s, goal.weight) >= goal.level - EXACT
+            good &= goal.reached(sojourn)
         return good
 
     def accept(self, choices: Ints) -> np.ndarray:
@@ -248,9 +288,7 @@ class Program:
             left = np.flatnonzero(good)
             if not left.size:
                 break
-            sojourn = self.chain.sojourn(choices[left])
-            reached = sojourn.attainment(goal.limit_s, goal.weight)
-            good[left] = reached >= goal.level - EXACT
+            good[left] = goal.reached(self.chain.sojourn(choices[left]))
         left = np.flatnonzero(good)
         if self.late is not None and left.size:
             good[left] = self.late.met(choices[left])

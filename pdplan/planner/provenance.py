@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from pdplan.plan import Origin, Provenance
 from pdplan.planner.fleet import Fleet, Fleets, Member
+from pdplan.planner.measured_notes import measured_provenance
 from pdplan.specs.dtypes import DTYPE_BYTES
 from pdplan.specs.engine import Generation
 from pdplan.specs.hardware import HardwareSpec
@@ -22,6 +23,7 @@ def provenance(fleets: Fleets) -> tuple[Provenance, ...]:
         Provenance(f"{workload}: traffic, objectives", "user", "as asked"),
         Provenance(f"model {fleet.model_id}: architecture", origin, fleet.model.source),
     ]
+    found += measured_provenance(fleet)
     for name in sorted({m.pool.shape.hardware for m in fleets.members}):
         members = [m for m in fleets.members if m.pool.shape.hardware == name]
         spec = fleet.hardware[name]

@@ -129,12 +129,9 @@ def predicted(fleets: Fleets, served: Sequence[Served], rate_rps: float) -> Pred
         )
         for metric, limit, values in (("ttft", known.ttft_s, ttft), ("tpot", known.tpot_s, tpot)):
             if limit is not None:
-                levels = np.array(known.percentiles) / 100
-                reached = quantiles(values[mine], own, levels)
-                targets += [
-                    Target(known.name, metric, level, limit, float(value))  # type: ignore[arg-type]
-                    for level, value in zip(known.percentiles, reached, strict=True)
-                ]
+                for percentile in known.percentiles:
+                    reached = statistic_of(values[mine], own, percentile)
+                    targets.append(Target(known.name, metric, percentile, limit, reached))  # type: ignore[arg-type]
     attainment = sum(c.share * c.attainment for c in classes)
     output = float(weight @ np.concatenate([s.draws.tokens for s in served]) / weight.sum())
     return Prediction(
@@ -164,6 +161,13 @@ def spread(values: Floats, weight: Floats) -> Spread:
     values, weight = values[known], weight[known]
     mean = float(values @ weight / weight.sum())
     return Spread(mean, *map(float, quantiles(values, weight, np.array(LEVELS) / 100)))
+
+
+def statistic_of(values: Floats, weight: Floats, percentile: int | str) -> float:
+    """Percentile, or the mean, of weighted values that are numbers."""
+    if isinstance(percentile, int):
+        return float(quantiles(values, weight, np.array([percentile / 100]))[0])
+    return spread(values, weight).mean
 
 
 def quantiles(values: Floats, weight: Floats, levels: Floats) -> Floats:

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import product
 
+from pdplan.pools.measured import unmeasured
 from pdplan.specs.hardware import HardwareSpec
 from pdplan.specs.model import ModelSpec
 from pdplan.specs.parallelism import unsplittable
 from pdplan.specs.scenario import Scenario
 from pdplan.stages.machine import Shape, compute_dtype
+from pdplan.stages.pruning import uneven
 
 PIPELINES = (2, 4, 8)
 """Pipeline degrees tried, in turn, on hardware where nothing fits without one."""
@@ -41,6 +43,8 @@ def candidate_shapes(scenario: Scenario, stages: str, pipeline: int = 1) -> Shap
             continue
         for shape in _of_hardware(scenario, stages, choice.id, pipeline):
             reason = misfit(scenario.model, choice.spec, shape, stages)
+            reason = reason or uneven(scenario.model, scenario.options.prune, shape.pp, stages)
+            reason = reason or unmeasured(scenario.options.measured, stages, shape)
             domain = choice.spec.scale_up.domain if choice.spec.scale_up else 1
             if shape.tp > domain and not scenario.search.roles.get(stages):
                 reason = f"tp={shape.tp} exceeds the scale-up domain of {choice.id} ({domain})"

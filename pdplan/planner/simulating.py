@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pdplan.errors import UnfitError
 from pdplan.planner.evaluation import fleets_of
 from pdplan.planner.fleet import Fleet, Fleets, Member
+from pdplan.planner.settings import refuse_unfollowed
 from pdplan.simulation.arrivals import Arrival, OpenArrivals, TwoRates
 from pdplan.simulation.build import Kind, Serving, hops, laws, prompts
 from pdplan.simulation.model import ClassModel, FleetModel, LaneModel, PoolModel
@@ -45,6 +47,8 @@ def simulate(
     unusable trace, UnfitError where a pool cannot hold or run the model.
     """
     fleets = fleets_of(spec)
+    placements = [fleet.placement for fleet in fleets.groups]
+    refuse_unfollowed("simulate", spec.options, placements, spec.model)
     lanes = [_kinds(fleet) for fleet in fleets.groups]
     model = _model(fleets, lanes)
     if trace is None:
@@ -53,6 +57,9 @@ def simulate(
             model, arrivals, requests=requests or REQUESTS, seed=seed, progress=progress, rows=rows,
             concurrency=concurrency,
         )  # fmt: skip
+    if spec.options.encode_cache is not None:
+        message = "simulate --trace does not follow option encode_cache; leave out one of them"
+        raise UnfitError(message)
     recorded = islice(_replay(fleets, lanes, trace, seed), requests)
     arrivals = ((at / trace_speed, prompt, osl) for at, prompt, osl in recorded)
     return run(model, arrivals, seed=None, progress=progress, rows=rows)
@@ -72,6 +79,7 @@ def _kind(fleet: Fleet, member: Member) -> Kind:
         chunk_tokens=member.chunk_tokens,
         largest_batch=max(pool.max_batch, fleet.engine.defaults.max_batch),
         kv_dtype=pool.shape.kv_dtype,
+        together=member.discipline.together(member.pool.stages, member.pool.instances),
     )
 
 

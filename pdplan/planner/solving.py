@@ -1,25 +1,27 @@
 """`solve` and `compare`: every placement tried, the best one proven, the others explained."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pdplan.errors import SpecError, UnfitError
-from pdplan.placement import COVERED, Placement, parse_placement
+from pdplan.errors import PdplanError, SpecError, UnfitError
+from pdplan.placement import COVERED, Placement, parse_placement, without_media
 from pdplan.plan import Alternative, Objective, Plan, SolverReport
 from pdplan.planner.assembly import alternative, fleet_of, fleets_of_split, split_row
 from pdplan.planner.binding import binding
-from pdplan.planner.blocks import without_encode
 from pdplan.planner.context import Context
 from pdplan.planner.describe import describe
 from pdplan.planner.fleet import Fleets
 from pdplan.planner.place import Placed, place
+from pdplan.planner.reallocation import most_rate
 from pdplan.planner.splitting import Split, Splits, may_split, splits_of
 from pdplan.solver.problem import less
 from pdplan.specs.scenario import Scenario
+from pdplan.specs.system import SystemSpec, load_system
 from pdplan.specs.write import workload_mapping
+from pdplan.systems import applied
 
 
 def solve(scenario: Scenario, *, system: str | None = None) -> Plan:
@@ -31,7 +33,10 @@ def solve(scenario: Scenario, *, system: str | None = None) -> Plan:
     or `infeasible` with the reason. Raises SpecError or UnfitError where the scenario asks for
     what cannot be.
     """
-    _no_system(system)
+    if system is not None:
+        scenario = applied(scenario, system, load_system(system))
+    if scenario.objective == "rate":
+        return most_rate(scenario, carries=_carries, solve=solve)
     started = time.perf_counter()
     context = Context.of(scenario)
     answer = _answer(context)
@@ -43,12 +48,37 @@ def solve(scenario: Scenario, *, system: str | None = None) -> Plan:
     return _plan(context, answer.shared, answer.rows(context, answer.shared), report, answer.splits)
 
 
-def compare(scenario: Scenario) -> tuple[Alternative, ...]:
-    """Plan every placement; each with its plan, or with the reason why there is none.
+def compare(
+    scenario: Scenario, systems: Mapping[str, SystemSpec] | None = None
+) -> tuple[Alternative, ...]:
+    """Plan every placement, and every system; each with its plan, or why there is none.
 
     Where there are several classes of requests, the best split of them is one row more.
     """
+    if scenario.objective == "rate":
+        message = "objective: 'rate' is for solve; compare needs what each fleet costs"
+        raise SpecError(message)
     context = Context.of(scenario)
+    rows = _compared(context)
+    for name, system in (systems or {}).items():
+        rows.append(_of_system(context, name, system))
+    return tuple(sorted(rows, key=_order))
+
+
+def _of_system(whole: Context, name: str, system: SystemSpec) -> Alternative:
+    """The best of a system's placements as one row."""
+    try:
+        scenario = applied(whole.scenario, name, system)
+        context = whole.asked(scenario)
+        best = min(_compared(context), key=_order)
+    except PdplanError as error:
+        reason = "; ".join(str(error).splitlines())
+        reason = reason.removeprefix(f"placement {system.placements}: ")
+        return Alternative(placement=system.placements, reason=reason, system=name)
+    return replace(best, system=name)
+
+
+def _compared(context: Context) -> list[Alternative]:
     answer = _answer(context)
     found = []
     for p in answer.placed:
@@ -62,7 +92,13 @@ def compare(scenario: Scenario) -> tuple[Alternative, ...]:
         if splits.best is not None:
             row = replace(row, plan=_split_plan(context, replace(answer, split=splits.best), None))
         found.append(row)
-    return tuple(sorted([*found, *answer.unfit], key=_order))
+    return [*found, *answer.unfit]
+
+
+def _carries(scenario: Scenario) -> bool:
+    """Whether any fleet within the limits keeps the objectives."""
+    answer = _answer(Context.of(scenario))
+    return answer.shared is not None or answer.split is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +135,14 @@ def _answer(context: Context) -> _Answer:
     return _Answer(placed, unfit, splits, None if always else shared, splits.best if wins else None)
 
 
-def _rank(placed: Placed) -> tuple[float, int, str]:
+def _rank(placed: Placed) -> tuple[float, bool, int, str]:
     return _order(Alternative(placement=placed.placement.text, objective=placed.objective))
 
 
-def _order(row: Alternative) -> tuple[float, int, str]:
+def _order(row: Alternative) -> tuple[float, bool, int, str]:
     """Best first; of equal ones that with the fewest pools."""
     worth = row.objective if row.objective is not None else np.inf
-    return round(worth, 9), row.placement.count("-"), row.placement
-
-
-def _no_system(system: str | None) -> None:
-    if system is not None:
-        message = f"unknown system '{system}': no published system is available as a preset yet"
-        raise SpecError(message)
+    return round(worth, 9), row.system is not None, row.placement.count("-"), row.placement
 
 
 def _place_all(context: Context) -> tuple[list[Placed], list[Alternative]]:
@@ -127,7 +157,7 @@ def _place_all(context: Context) -> tuple[list[Placed], list[Alternative]]:
             placed.append(place(context, placement))
         else:
             unfit.append(Alternative(placement=text, reason=problem))
-    if not placed and len(wanted) < len(COVERED):
+    if not placed and context.scenario.search.placements:
         raise UnfitError("; ".join(f"placement {u.placement}: {u.reason}" for u in unfit))
     return placed, unfit
 
@@ -144,7 +174,7 @@ def _check_roles(context: Context, wanted: Sequence[str]) -> None:
 def _unsuited(context: Context, placement: Placement) -> str | None:
     media = context.demand.media.any
     if placement.encodes and not media:
-        return f"no request carries media: the same as {without_encode(placement.text)}"
+        return f"no request carries media: the same as {without_media(placement.text)}"
     if media and not placement.encodes:
         return "the workload carries media and no stage encodes them"
     return None
@@ -222,7 +252,7 @@ def _no_plan(context: Context, answer: _Answer, report: SolverReport) -> Plan:
     return Plan(
         status="infeasible",
         placement=scenario.search.placements[0] if len(scenario.search.placements) == 1 else "auto",
-        system=None,
+        system=scenario.system,
         label="",
         objective=Objective(scenario.objective, None, None, None),
         cost_usd_per_hour=None,

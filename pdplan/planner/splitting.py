@@ -14,6 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from pdplan.errors import SpecError, UnfitError
+from pdplan.planner.aims import UNITS
 from pdplan.planner.blocks import Block, use_of
 from pdplan.planner.context import Context
 from pdplan.planner.limits import least_use
@@ -90,8 +91,7 @@ class Splits:
                 return f"class {' and '.join(block.names)} alone has no plan either"
         if not np.isfinite(self.bound):
             return "no split keeps the limits"
-        unit = {"cost": "USD/h", "gpus": "GPUs", "power": "W"}[self.context.scenario.objective]
-        digits = 2 if unit == "USD/h" else 0
+        unit, digits = UNITS[self.context.scenario.objective]
         return f"at least {self.bound:.{digits}f} {unit}: no better than sharing"
 
     @property
@@ -152,7 +152,9 @@ def _consider(found: Splits, candidates: Iterable[Groups], upper: float) -> None
         blocks = tuple(b for group in groups if (b := found.block(group)) is not None)
         shared = _solved(found.context, blocks, best)
         found.proven &= shared.proven
-        found.bound = min(found.bound, max(shared.bound, found.lower(groups)))
+        none_better = shared.offers is None and not found.context.limits
+        reached = min(shared.bound, best) if none_better else shared.bound
+        found.bound = min(found.bound, max(reached, found.lower(groups)))
         if shared.offers is not None:
             placed = tuple(offer.what for offer in shared.offers)
             found.best = Split(blocks, placed, shared.bound)

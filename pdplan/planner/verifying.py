@@ -19,6 +19,8 @@ from pdplan.planner.evaluation import evaluate
 from pdplan.planner.simulating import simulate
 from pdplan.simulation.result import Estimate, Simulation
 from pdplan.specs.base import validate
+from pdplan.specs.modalities import with_options
+from pdplan.specs.options import NO_OPTIONS
 from pdplan.specs.plan_file import PlanFileSpec, PlanSpec
 from pdplan.specs.scenario import Scenario
 from pdplan.specs.source import Document
@@ -157,6 +159,8 @@ def spec_of(plan: Plan, scenario: Scenario) -> PlanSpec:
         | {
             "placement": file.placement,
             "system": file.system,
+            "options": file.options or NO_OPTIONS,
+            "traffic": with_options(scenario.traffic, file.options or NO_OPTIONS),
             "pools": file.pools,
             "workload": scenario.workload.model_copy(update={"rate": rate}),
             "hardware": {pool.hardware: offers[pool.hardware] for pool in file.pools},
@@ -167,15 +171,16 @@ def spec_of(plan: Plan, scenario: Scenario) -> PlanSpec:
 
 def _with_limits(scenario: Scenario, limits: Mapping[Kind, float]) -> Scenario:
     """Put other objectives in the place of those of some classes; the workload's text stays."""
+    traffic = with_options(scenario.traffic, scenario.options)
     classes = tuple(
         replace(
             kind,
             ttft_s=limits.get((kind.name, "ttft"), kind.ttft_s),
             tpot_s=limits.get((kind.name, "tpot"), kind.tpot_s),
         )
-        for kind in scenario.traffic.classes
+        for kind in traffic.classes
     )
-    return replace(scenario, traffic=replace(scenario.traffic, classes=classes))
+    return replace(scenario, traffic=replace(traffic, classes=classes))
 
 
 def _checks(plan: Plan, simulation: Simulation) -> tuple[Check, ...]:
@@ -248,7 +253,7 @@ def check_text(check: Check) -> str:
     sign = ">" if seen.value > target.objective_s else "<="
     span = f"{format_seconds(seen.low)} to {format_seconds(seen.high)}"
     return (
-        f"{_of(target.request_class)}{target.metric.upper()} p{target.percentile} simulated "
+        f"{_of(target.request_class)}{target.what} simulated "
         f"{format_seconds(seen.value)} ({span}) {sign} {format_seconds(target.objective_s)}"
     )
 

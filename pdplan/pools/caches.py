@@ -4,6 +4,8 @@ import numpy as np
 
 from pdplan.physics.roofline import Floats
 from pdplan.pools.demand import Demand
+from pdplan.pools.local_prefill import kept_tokens
+from pdplan.pools.pruned import trimmed_longest, trimmed_spread
 from pdplan.stages.machine import Machines
 from pdplan.stages.memory import cache_bytes_per_sequence
 
@@ -24,9 +26,11 @@ def longest_bytes(stages: str, demand: Demand, m: Machines) -> Floats:
         return np.zeros(len(m.tp))
     tokens = demand.prompt_tokens
     if "D" in stages:
-        traffic = demand.traffic
-        tokens = tokens + (traffic.output_weight * traffic.output_tokens).sum(1)
+        answers, share = demand.answers
+        tokens = tokens + (share * answers).sum(1)
     held = cache_bytes(demand, m, tokens, demand.media.cross_tokens)
+    if demand.options.prune is not None:
+        held = held + trimmed_longest(demand, m, tokens)
     return np.asarray(held.max(axis=1))
 
 
@@ -38,16 +42,20 @@ def sequence_bytes(stages: str, demand: Demand, m: Machines) -> tuple[Floats, Fl
     spread = demand.context_spread if "D" in stages else 0.0
     mean = cache_bytes(demand, m, context, demand.cross_tokens)[:, 0]
     longer = cache_bytes(demand, m, context + spread, demand.cross_tokens)[:, 0]
+    if demand.options.prune is not None:
+        longer = longer + trimmed_spread(demand, m)
     return mean, longer - mean
 
 
 def idle_bytes_s(stages: str, demand: Demand, m: Machines) -> Floats:
     """Cache kept between turns times how long, on one accelerator, mean per request [C].
 
-    Pools that prefill keep it: theirs is the prefix cache.
+    Pools that prefill keep it: theirs is the prefix cache. Where decode instances prefill later
+    turns, or give the history back, they do.
     """
-    idle = demand.weight() * demand.traffic.think_s * (demand.kept_tokens > 0)
-    if "P" not in stages or not idle.any():
+    kept = kept_tokens(stages, demand)
+    idle = demand.weight() * demand.traffic.think_s * (kept > 0)
+    if not idle.any():
         return np.zeros(len(m.tp))
-    held = cache_bytes(demand, m, demand.kept_tokens, 0.0)
+    held = cache_bytes(demand, m, kept, 0.0)
     return np.asarray((held + np.zeros(len(idle))) @ idle)

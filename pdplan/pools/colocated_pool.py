@@ -7,7 +7,9 @@ from pdplan.pools.beside import PromptEffect
 from pdplan.pools.decode_pool import DecodeTable, at_batch, outputs
 from pdplan.pools.demand import Demand
 from pdplan.pools.discipline import Discipline
+from pdplan.pools.drafting import saturated_rps, taken
 from pdplan.pools.interleave import Interleaved, PromptWork, interleave
+from pdplan.pools.local_prefill import prompts_at
 from pdplan.pools.table import Columns, Ints, PoolTable
 from pdplan.pools.times import Times
 from pdplan.queueing import (
@@ -28,9 +30,12 @@ ROOM = 0.05
 def colocated_pool(
     times: Times, columns: Columns, demand: Demand, discipline: Discipline
 ) -> PoolTable:
-    """Pools that prefill (and encode) and decode in one process."""
+    """Pools that prefill (and encode) and decode in one process.
+
+    Where only some requests are prefilled here, the others meet the rest of a running step.
+    """
+    share, weight = prompts_at(times.stages, demand)
     work = prompt_work(times, demand, discipline.scheduler)
-    weight = demand.weight()
     moments = PromptMoments.of(work.added_s, work.filled, work.rides, weight)
     capacity = columns.instances * _capacity_rps(times, columns, demand, discipline, work, moments)
     order = np.argsort(columns.max_batch, kind="stable")
@@ -55,6 +60,9 @@ def colocated_pool(
     waiting = joined([np.broadcast_to(p.wait.probability, p.busy.shape) for p in parts])
     tail = joined([np.broadcast_to(p.wait.tail_mean_s, p.busy.shape) for p in parts])
     admission = [p.states.wait for p in parts]
+    own = prefill - times.encode_s[c] + times.machines.request_s[c]
+    if share < 1:
+        own = np.where(weight > 0, own, joined([p.rounds.residual_s for p in parts])[:, None])
     effect = PromptEffect(
         *(
             joined([getattr(p.effect, name) for p in parts])
@@ -65,7 +73,7 @@ def colocated_pool(
         times=times,
         columns=columns,
         encode_s=(times.encode_s + times.host_s)[c],
-        prefill_s=prefill - times.encode_s[c] + times.machines.request_s[c],
+        prefill_s=own,
         encode_wait=None,
         prefill_wait=Wait(waiting, tail),
         decode_wait=Wait(
@@ -97,7 +105,8 @@ def prompt_work(times: Times, demand: Demand, scheduler: str) -> PromptWork:
     rides = np.maximum(times.passes, 1.0)
     alone, own = times.prefill_s, times.marginal_s
     if scheduler == "prefill_first":
-        own = alone - rides * _base_s(times, demand.weight(), fill, rides)[:, None]
+        weight = prompts_at(times.stages, demand)[1]
+        own = alone - rides * _base_s(times, weight, fill, rides)[:, None]
     elif scheduler == "layered":
         own, fill = times.whole_s, rides
     own = np.minimum(own, alone)
@@ -131,13 +140,15 @@ def _capacity_rps(
     where a budget of B tokens is shared by prompts of p tokens, min(cap, m / E[groups]) where each
     step carries one group of layers. Where prefill goes first, see `saturated_shares`.
     """
-    c, cap, m = columns.config, columns.max_batch, demand.decode_steps
+    share, weight = prompts_at(times.stages, demand)
+    c, cap, m = columns.config, columns.max_batch, demand.decode_steps / share
     step = times.step_s[:, : cap.max(initial=1)]
     some = moments.take(c)
     if discipline.scheduler == "prefill_first":
         beside = work.alone_s + work.encode_s - work.added_s
-        base = np.maximum((beside / work.rides) @ demand.weight(), 0.0)[c]
-        return np.asarray(1 / sum(saturated_shares(some, np.ones(len(c)), base, step[c], m, cap)))
+        base = np.maximum((beside / work.rides) @ weight, 0.0)[c]
+        taken = sum(saturated_shares(some, np.ones(len(c)), base, step[c], m, cap))
+        return np.asarray(1 / taken / share)
     most = m / some.f
     if discipline.scheduler == "chunked":
         budget = times.chunk_tokens * times.machines.dp[c, 0]
@@ -146,7 +157,10 @@ def _capacity_rps(
     low = at_batch(step[c], running.astype(np.int64))
     above = np.minimum(running.astype(np.int64) + 1, cap)
     full = low + (at_batch(step[c], above) - low) * (running - np.floor(running))
-    return np.asarray(1 / (some.w + m * full / np.minimum(most, cap)))
+    used = m * full / np.minimum(most, cap)
+    if times.cycles is not None:
+        return saturated_rps(times.cycles, c, cap, m, some.w) / share
+    return np.asarray(1 / (some.w + used) / share)
 
 
 def _block(
@@ -156,10 +170,11 @@ def _block(
     """Some columns."""
     c, n, cap = (x[rows] for x in (columns.config, columns.instances, columns.max_batch))
     lengths = outputs(demand)
+    share, weight = prompts_at(times.stages, demand)
     return interleave(
         PromptWork(*(getattr(work, name)[c] for name in PromptWork.__dataclass_fields__)),
         times.step_s[c, : cap.max(initial=1)],
-        weight=demand.weight(),
+        weight=weight,
         arrival_rps=demand.rate_rps / n,
         decode_steps=demand.decode_steps,
         cap=cap,
@@ -169,6 +184,8 @@ def _block(
         outputs=lengths,
         stream=_stream(demand, discipline, n, capacity[rows], moments.w[c]),
         central=discipline.routing == "central",
+        prompt_share=share,
+        cycles=taken(times.cycles, c, cap.max(initial=1)),
     )
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from pdplan.pools.demand import Demand
 from pdplan.pools.discipline import Discipline
+from pdplan.pools.local_prefill import demand_at
 from pdplan.pools.request_pool import occupancy
 from pdplan.pools.table import PoolTable
 
@@ -33,8 +34,9 @@ def queueing_confidence(
         found.append(f"utilization {load:.2f}: percentiles within about 20 %, mean within 10 %")
     if demand.traffic.dispersion_s > 0:
         found.append("bursts: mean wait within about 30 %, percentiles less exact")
-    if table.stages == "E":
+    if table.stages in ("E", "M"):
         return tuple(found)
+    demand = demand_at(table.stages, demand)
     occupied = occupancy(times, demand)
     scv = float(occupied.sizes.scv[c])
     base = float(occupied.base_s[c] / occupied.full_s[c])

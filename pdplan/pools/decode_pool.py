@@ -10,6 +10,8 @@ from pdplan.pools.beside import PromptEffect
 from pdplan.pools.context_spread import context_skew, context_variance
 from pdplan.pools.demand import Demand
 from pdplan.pools.discipline import Discipline
+from pdplan.pools.drafting import waiting_share
+from pdplan.pools.measured_pool import steady_states
 from pdplan.pools.table import Columns, Ints, PoolTable
 from pdplan.pools.times import Times
 from pdplan.queueing import (
@@ -28,6 +30,8 @@ NAMES = (
     *("waiting", "tail_mean_s"),
 )
 BLOCK = 256
+MEAN = 0.0
+"""In the place of a level: the mean over requests."""
 RECOVERIES = np.concatenate([[1e-3], np.arange(1, 17) / 16])
 """Recoveries at which the averaging over a stay is worked out; linear between them."""
 
@@ -63,6 +67,8 @@ def decode_pool(
         states = _states(step, columns, demand, discipline.routing, rows)
         for name in NAMES[:-2]:
             found[name][rows] = getattr(states, name)
+        if times.cycles is not None:
+            found["residual_s"][rows] *= waiting_share(states, times.cycles, c[rows])
         found["waiting"][rows] = states.wait.probability
         found["tail_mean_s"][rows] = states.wait.tail_mean_s
     return DecodeTable(
@@ -139,6 +145,10 @@ def _states(
     """
     traffic, lengths = demand.traffic, outputs(demand)
     instances, cap = columns.instances[rows], columns.max_batch[rows]
+    measured = demand.options.measured
+    if measured is not None and measured.decode.load == "steady":
+        step, each = step[rows, : cap.max(initial=1)], demand.rate_rps / instances
+        return steady_states(step, each, demand.decode_steps, cap)
     stream = instance_stream(
         routing,
         demand.rate_rps,
@@ -168,9 +178,9 @@ def outputs(demand: Demand) -> Outputs:
 
 def outputs_of(demand: Demand, weights: Floats, points: int = POINTS) -> Outputs:
     """Decode steps of requests at support points of given weights [S], in a few lengths."""
-    traffic = demand.traffic
-    steps = np.maximum(traffic.output_tokens - 1, 0) / demand.tokens_per_step
-    return Outputs.of(steps, weights[:, None] * traffic.output_weight, points)
+    tokens, share = demand.answers
+    steps = np.maximum(tokens - 1, 0) / demand.tokens_per_step
+    return Outputs.of(steps, weights[:, None] * share, points)
 
 
 @lru_cache(maxsize=16)
@@ -194,10 +204,23 @@ def class_tpot_quantiles_s(
 ) -> Floats:
     """Percentiles of TPOT in every column [K, L], of requests at points of given weights [S].
 
+    MEAN in the place of a level asks for the mean.
+
     Short answers average over fewer steps, so they spread more about the same mean.
     """
     own = outputs_of(demand, np.asarray(weights, float))
-    return _quantiles(table, demand, own, averagings_of(demand, weights), levels)
+    averagings = averagings_of(demand, weights)
+    if not (levels == MEAN).any():
+        return _quantiles(table, demand, own, averagings, levels)
+    found = _quantiles(table, demand, own, averagings, np.where(levels == MEAN, 0.5, levels))
+    effect = effect_of(table)
+    late = 0.0 if effect is None else effect.late_s * float(own.weight @ (1 / own.steps))
+    steps = np.concatenate([
+        np.asarray(table_states(table, demand, rows).tpot_mean_s)
+        for rows in np.array_split(np.arange(len(table)), len(table) // BLOCK + 1)
+    ])  # fmt: skip
+    mean = (steps + late) / demand.tokens_per_step
+    return np.where(levels == MEAN, mean[:, None], found)
 
 
 def _quantiles(

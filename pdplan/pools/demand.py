@@ -6,10 +6,16 @@ import numpy as np
 
 from pdplan.errors import UnfitError
 from pdplan.physics.roofline import Floats
+from pdplan.pools.begun import begun_answers
+from pdplan.pools.local_turns import LocalTurns, local_turns, told_apart
+from pdplan.specs.modalities import with_options
 from pdplan.specs.model import ModelSpec
+from pdplan.specs.options import NO_OPTIONS, Options
 from pdplan.specs.speculation import Speculation
 from pdplan.specs.traffic import Traffic
+from pdplan.stages.device_draft import drafted
 from pdplan.stages.encode import MediaWork, media_work
+from pdplan.stages.pruning import check_pruning, sent_bytes
 from pdplan.stages.speculation import draft_model, mean_steps
 from pdplan.stages.transfer import embedding_bytes, kv_bytes
 
@@ -40,6 +46,24 @@ class Demand:
     context_spread: float
     """Standard deviation of the same."""
     cross_tokens: float
+    options: Options = NO_OPTIONS
+    """What serving adds to the placement; read by the stage, hop or pool that each acts on."""
+    turns: LocalTurns | None = None
+    """Who prefills the later turns of sessions, where not all of them go the same way."""
+    begun: tuple[Floats, Floats] | None = None
+    """What the fleet decodes of answers and its weights [S, O], where devices finish some."""
+
+    @property
+    def answers(self) -> tuple[Floats, Floats]:
+        """Tokens of answers that the fleet itself decodes and their weights [S, O]."""
+        return self.begun or (self.traffic.output_tokens, self.traffic.output_weight)
+
+    @property
+    def whole_traffic(self) -> Traffic:
+        """The traffic before later turns of sessions were told apart."""
+        if self.turns is None:
+            return self.traffic
+        return replace(self.turns.whole, rate_rps=self.traffic.rate_rps)
 
     @property
     def rate_rps(self) -> float:
@@ -89,17 +113,41 @@ class Demand:
         return np.maximum(scv, 0.0)
 
     def kv_bytes(self, kv_dtype: str) -> Floats:
-        """Cache of each support point's prompt [S], a draft model's beside it."""
-        held = kv_bytes(self.model, kv_dtype, self.prompt_tokens, self.media.cross_tokens)
+        """Cache that goes to decode for each support point [S], a draft model's beside it.
+
+        That of its prompt, or of the part of it that decode does not hold already.
+        """
+        if self.turns is not None:
+            return self._moved_bytes(kv_dtype, self.turns.sent_tokens)
+        prompt, cross = self.prompt_tokens, self.media.cross_tokens
+        held = sent_bytes(self.model, self.options.prune, kv_dtype, prompt, cross)
         draft = self.draft
         return held if draft is None else held + kv_bytes(draft, kv_dtype, self.prompt_tokens, 0.0)
+
+    def history_bytes(self, kv_dtype: str) -> Floats:
+        """Cache of earlier turns that decode gives back to prefill, for each support point [S]."""
+        if self.turns is None:
+            return np.zeros(len(self.prompt_tokens))
+        return self._moved_bytes(kv_dtype, self.turns.read_tokens)
+
+    def _moved_bytes(self, kv_dtype: str, tokens: Floats) -> Floats:
+        cross = self.media.cross_tokens
+        held = sent_bytes(self.model, self.options.prune, kv_dtype, tokens, cross)
+        if self.draft is not None:
+            held = held + kv_bytes(self.draft, kv_dtype, tokens, 0.0)
+        return np.where(tokens > 0, held, 0.0)
 
     def embedding_bytes(self) -> Floats:
         """Media embeddings of each support point [S]."""
         return embedding_bytes(self.model, self.media.llm_tokens, self.media.cross_tokens)
 
 
-def demand(model: ModelSpec, traffic: Traffic, speculation: Speculation | None = None) -> Demand:
+def demand(
+    model: ModelSpec,
+    traffic: Traffic,
+    speculation: Speculation | None = None,
+    options: Options = NO_OPTIONS,
+) -> Demand:
     """Work out what the traffic asks of the model.
 
     A running request's context grows from its prompt to prompt + output; weighted by the time it
@@ -110,17 +158,29 @@ def demand(model: ModelSpec, traffic: Traffic, speculation: Speculation | None =
 
     Raises UnfitError where media do not suit the model or the median prompt exceeds its context.
     """
+    check_pruning(model, options.prune)
+    whole = with_options(traffic, options)
+    traffic, local = told_apart(whole, options)
     media = media_work(model, traffic)
     earlier = _earlier_media(model, traffic, media)
     prompt = np.asarray(traffic.text_tokens, float) + media.llm_tokens + earlier
+    prompt = prompt + model.soft_prompt_tokens
     weight = np.asarray(traffic.weight, float)
     _fits_context(model, traffic, prompt)
     prompt = np.minimum(prompt, float(model.max_position))
     kept = traffic.kept_tokens + earlier * traffic.kept_share
     cached = traffic.cached_tokens + earlier * traffic.kept_share
     cached = np.minimum(cached, np.maximum(prompt - 1, 0.0))
-    joint = weight[:, None] * traffic.output_weight
-    outputs = np.asarray(traffic.output_tokens, float)
+    kept, turns = np.minimum(kept, cached), None
+    if local is not None and options.local_prefill is not None:
+        told = (prompt, cached, kept)
+        turns = local_turns(whole, traffic, options.local_prefill, local, told)
+        cached = turns.cached_tokens
+    speculation = drafted(options.device_draft, model.vocab, speculation)
+    begun = begun_answers(model, traffic, prompt, options)
+    tokens, share = begun or (traffic.output_tokens, traffic.output_weight)
+    joint = weight[:, None] * share
+    outputs = np.asarray(tokens, float)
     later = np.maximum(outputs - 1, 0.0)
     steps = mean_steps(speculation, later)
     lasting = float((joint * steps).sum())
@@ -138,7 +198,7 @@ def demand(model: ModelSpec, traffic: Traffic, speculation: Speculation | None =
         media=media,
         prompt_tokens=prompt,
         cached_tokens=cached,
-        kept_tokens=np.minimum(kept, cached),
+        kept_tokens=kept,
         media_share=float(weight[media.present].sum()),
         tokens_per_step=per_step,
         decode_steps=max(lasting, 1e-9),
@@ -146,7 +206,15 @@ def demand(model: ModelSpec, traffic: Traffic, speculation: Speculation | None =
         context_tokens=context,
         context_spread=float(np.sqrt(max(second - context**2, 0.0))),
         cross_tokens=float((base.sum(1) * media.cross_tokens).sum()),
+        options=options,
+        turns=turns,
+        begun=begun,
     )
+
+
+def demand_with(work: Demand, options: Options) -> Demand:
+    """Work out the same traffic under other options."""
+    return demand(work.model, work.whole_traffic, work.speculation, options)
 
 
 def _earlier_media(model: ModelSpec, traffic: Traffic, media: MediaWork) -> Floats:

@@ -10,6 +10,7 @@ What a prompt waits for is `queueing.rounds`, its own rounds are in `pools.serve
 do to decoding is `pools.beside`.
 """
 
+from dataclasses import replace
 from typing import TypedDict
 
 import numpy as np
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from pdplan.physics.roofline import Floats
 from pdplan.pools.beside import RunningSteps, clumped
+from pdplan.pools.drafting import AtFleet, DeviceCycles
 from pdplan.pools.served import Interleaved, PromptWork, Serving, served
 from pdplan.queueing import (
     POISSON,
@@ -65,13 +67,18 @@ def interleave(
     inverse_steps: ArrayLike | None = None,
     stream: Stream = POISSON,
     central: bool = False,
+    prompt_share: float = 1.0,
+    cycles: DeviceCycles | None = None,
 ) -> Interleaved:
     """Work out steps, prompts and states of instances at a rate each.
 
     step_s [K, N] at batch 1..N; weight of support points [S]; arrival_rps into one instance,
     decode_steps m, cap and budget_tokens [K] or scalars. `moments` are those of `prompts`,
     `outputs` the steps of requests, inverse_steps the mean of 1 over them (told by `outputs`),
-    `stream` the arrivals at an instance; central: instances take prompts from one queue.
+    `stream` the arrivals at an instance; central: instances take prompts from one queue;
+    prompt_share of those who come bring a prompt (of these `prompts`, `weight` and `moments` are),
+    the others only decode; cycles: what is behind step_s where it is a round in which requests are
+    away (`pools.drafting`).
 
     Valid for: a batch limit that seldom keeps prompts waiting, b below about 0.85.
     *Measured error* against a simulation in steps (one instance; prompts of 0.05 to 8 budgets, cv 0
@@ -94,7 +101,8 @@ def interleave(
     Source: ITL = T_dec / (1 - rho) as derived for local prefill in disaggregated serving (AMPD,
     arXiv 2602.14516, steady state); the rest is `queueing.rounds` and this module's own.
     """
-    rate, steps = np.asarray(arrival_rps, float), np.asarray(decode_steps, float)
+    arriving, steps = np.asarray(arrival_rps, float), np.asarray(decode_steps, float)
+    rate, ratio = arriving * prompt_share, steps / prompt_share
     if moments is None:
         moments = PromptMoments.of(prompts.added_s, prompts.filled, prompts.rides, weight)
     beside = prompts.alone_s + prompts.encode_s - prompts.added_s
@@ -102,17 +110,25 @@ def interleave(
     work = rate * moments.w
     busy, passes, growing = work, np.zeros_like(work), work
     if scheduler == "prefill_first":
-        passes = passes_rps(moments, rate, base, step_s, steps, cap)
-        busy, growing = _with_passes(moments, rate, base, passes, step_s, steps, cap)
+        passes = passes_rps(moments, rate, base, step_s, ratio, cap)
+        busy, growing = _with_passes(moments, rate, base, passes, step_s, ratio, cap)
     left = np.maximum(1 - busy, 1e-6)
-    slowed = step_s / left[:, None]
-    reaching = clumped(stream, moments, growing)
+    beside_prompts = None if cycles is None else cycles.beside(left)
+    slowed = step_s / left[:, None] if beside_prompts is None else beside_prompts.cycle_s
+    everyone = replace(moments, w=moments.w * prompt_share, ww=moments.ww * prompt_share)
+    reaching = clumped(stream, everyone, growing)
     states = decode_states(
-        slowed, rate, steps, cap, stream=reaching,
+        slowed, arriving, steps, cap, stream=reaching,
         length_scv=outputs.scv, overlap=outputs.overlap,
     )  # fmt: skip
     at = RunningSteps.of(states, step_s)
     idle = states.idle
+    away = None
+    if cycles is not None and beside_prompts is not None:
+        away = AtFleet.of(beside_prompts, cycles.alone, states, left)
+        at, idle = away.running, away.idle
+    if prompt_share < 1:
+        stream = picked_at_random(stream, prompt_share)
     level = np.asarray(stream.level, float)
     p, filled = moments, prompts.filled
     run: _Vacations
@@ -159,15 +175,30 @@ def interleave(
         states=states,
         step_s=slowed,
         at=at,
-        stream=reaching,
+        stream=replace(reaching, scv=stream.scv),
         own_scv=own_scv,
         steps=steps,
         inverse_steps=mean_inverse(outputs)
         if inverse_steps is None
         else np.asarray(inverse_steps, float),
         second_s2=moments.ww,
+        prompt_share=prompt_share,
+        away=away,
     )
     return served(prompts, on, weight)
+
+
+def picked_at_random(stream: Stream, share: float) -> Stream:
+    """Stream of a share of the arrivals: what is above Poisson's dispersion falls with it.
+
+    *Source*: Whitt, The Queueing Network Analyzer, Bell Syst. Tech. J. 62 (1983) 2779-2815,
+    splitting.
+    """
+    return replace(
+        stream,
+        scv=np.asarray(1 + share * (stream.scv - 1)),
+        dispersion=np.asarray(1 + share * (stream.dispersion - 1)),
+    )
 
 
 def mean_inverse(outputs: Outputs) -> float:

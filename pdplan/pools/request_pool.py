@@ -7,6 +7,8 @@ import numpy as np
 from pdplan.physics.roofline import Floats
 from pdplan.pools.demand import Demand
 from pdplan.pools.discipline import Discipline
+from pdplan.pools.gateway import retried
+from pdplan.pools.measured_pool import measured_pool
 from pdplan.pools.table import Columns, Ints, PoolTable
 from pdplan.pools.times import Times
 from pdplan.queueing import Wait, routed_arrivals
@@ -50,7 +52,7 @@ def occupancy(times: Times, demand: Demand, parallel_encode: int = 1) -> Occupan
     Prompts share a pass up to the token budget; one that does not fit is cut, so that a saturated
     instance runs full passes only. Encoding is one request at a time: in an EP pool before the pass
     that it belongs to; in an E pool each is a full pass, and where k instances share a request's
-    images, each of them has the k-th part of it. Pipeline stages overlap requests: each delays by
+    media, each of them has its part of it. Pipeline stages overlap requests: each delays by
     the whole traversal and occupies by the slowest stage, 1 / pp of it.
     """
     pp = times.machines.pp
@@ -90,8 +92,7 @@ def _base_s(times: Times, weight: Floats, fill: Floats, passes: Floats) -> Float
 def _encoding(times: Times, demand: Demand, workers: int) -> Occupancy:
     """Requests with media in an E pool, each shared by so many instances."""
     weight = demand.weight(of_media=True)
-    items = np.maximum(np.maximum(demand.media.items, demand.media.frames), 1.0)
-    service = parallel_s(times.encode_s, items, workers) / times.machines.pp
+    service = shared_encode_s(times, demand, workers) / times.machines.pp
     services = Services.of(service, weight)
     ones = np.ones_like(services.mean_s)
     return Occupancy(
@@ -103,12 +104,41 @@ def _encoding(times: Times, demand: Demand, workers: int) -> Occupancy:
     )
 
 
+def shared_encode_s(
+    times: Times, demand: Demand, workers: Ints | int, config: Ints | slice = slice(None)
+) -> Floats:
+    """Device time of a request's media where so many instances share them [C, S].
+
+    Of some candidates if asked, one a row, with the workers of each row [K].
+    """
+    alone = times.encode_s[config]
+    if np.ndim(workers) == 0 and workers == 1:
+        return alone
+    shared = np.reshape(np.asarray(workers), (-1, 1))
+    return parallel_s(alone, demand.media.pieces, shared, times.encode_fixed_s[config])
+
+
+def shared_host_s(
+    times: Times, demand: Demand, workers: Ints | int, config: Ints | slice = slice(None)
+) -> Floats:
+    """Host time to prepare a request's media where each instance prepares those it encodes [C, S].
+
+    Whole images and frames are shared, as `shared_encode_s` shares tiles of them.
+    """
+    alone = times.host_s[config]
+    if np.ndim(workers) == 0 and workers == 1:
+        return alone
+    return parallel_s(alone, demand.media.items + demand.media.frames, np.reshape(workers, (-1, 1)))
+
+
 def request_pool(
     times: Times, columns: Columns, demand: Demand, discipline: Discipline
 ) -> PoolTable:
     """Pools that take requests, work on them in passes and hand them on: E, P and EP."""
     if times.stages == "E":
         return _encode_pool(times, columns, demand, discipline)
+    if demand.options.measured is not None:
+        return measured_pool(times, columns, demand)
     c, n = columns.config, columns.instances
     occupied = occupancy(times, demand)
     sizes, full = occupied.sizes.take(c), occupied.full_s[c]
@@ -133,7 +163,7 @@ def request_pool(
         encode_s=(times.encode_s + times.host_s)[c],
         prefill_s=own + felt[:, None],
         encode_wait=None,
-        prefill_wait=queue.wait.first,
+        prefill_wait=retried(queue.wait.first, demand),
         decode_wait=None,
         utilization=demand.rate_rps / capacity,
         capacity_rps=capacity,
@@ -149,19 +179,30 @@ def request_pool(
 def _encode_pool(
     times: Times, columns: Columns, demand: Demand, discipline: Discipline
 ) -> PoolTable:
-    """One request at a time on each instance, or on each group that shares its images."""
-    workers = discipline.parallel_encode
-    c, groups = columns.config, np.maximum(columns.instances // workers, 1)
-    services = occupancy(times, demand, workers).services
-    mine = Services(services.mean_s[c], services.scv[c], services.skew[c])
+    """One request at a time on each instance, or on each group that shares its media.
+
+    A group has no more instances than there are; instances beyond whole groups stay idle.
+    """
+    c = columns.config
+    workers = np.minimum(discipline.parallel_encode, columns.instances)
+    groups = columns.instances // workers
+    weight = demand.weight(of_media=True)
+    if discipline.parallel_encode == 1:
+        shared = times.encode_s
+        found = Services.of(shared / times.machines.pp, weight)
+        mine = Services(found.mean_s[c], found.scv[c], found.skew[c])
+        shared, host = shared[c], times.host_s[c]
+    else:
+        shared = shared_encode_s(times, demand, workers, c)
+        host = shared_host_s(times, demand, workers, c)
+        mine = Services.of(shared / times.machines.pp[c], weight)
     rate = demand.rate_rps * demand.media_share
     wait = request_queue(
         rate, mine, groups, discipline.routing, _dispersion(demand, demand.media_share)
     )
     busy = np.maximum(rate * mine.mean_s, 1e-300)
     capacity = groups / busy * demand.rate_rps
-    items = np.maximum(np.maximum(demand.media.items, demand.media.frames), 1.0)
-    own = (parallel_s(times.encode_s, items, workers) + times.host_s)[c]
+    own = shared + host
     return PoolTable(
         times=times,
         columns=columns,

@@ -6,6 +6,7 @@ import numpy as np
 
 from pdplan.physics.roofline import Floats
 from pdplan.pools.beside import PromptEffect, RunningSteps, carrying_steps, fitted_wait
+from pdplan.pools.drafting import AtFleet
 from pdplan.queueing import (
     DecodeStates,
     PromptMoments,
@@ -91,6 +92,10 @@ class Serving:
     """Mean of 1 over the steps of a request."""
     second_s2: Floats
     """E[w^2]."""
+    prompt_share: float = 1.0
+    """Share of the requests in decode whose prompts were prefilled here."""
+    away: AtFleet | None = None
+    """Where requests are away between passes, how much of their rounds is spent here."""
 
 
 def served(work: PromptWork, on: Serving, weight: Floats) -> Interleaved:
@@ -135,17 +140,20 @@ def served(work: PromptWork, on: Serving, weight: Floats) -> Interleaved:
         usual = ttft - p.w - mates * full - rate * p.ww / (2 * left) - overhead * (0.5 + rides)
     passing = busy / np.maximum(rate * p.w, 1e-12)
     late = np.where(known, behind, 0.0) - np.maximum(np.where(known, usual, 0.0), 0.0)
-    late = late * passing / left
+    late = late * passing / left * on.prompt_share
+    here = pace
+    if on.away is not None:
+        here, late = on.away.own_s / left, late * on.away.share
     if on.scheduler == "prefill_first":
-        carrying = -np.expm1(-rate * pace * left)
+        carrying = -np.expm1(-rate * here * left)
     else:
-        carrying = carrying_steps(p, rate, pace * left, pace * busy)
+        carrying = carrying_steps(p, rate, here * left, here * busy)
     carrying = np.maximum(carrying, 1e-12)
     if on.scheduler == "layered":
         carried_s2 = (work.added_s**2 / work.rides) @ weight / p.rounds
     else:
-        carried_s2 = _carried_s2(on.scheduler, found, p, rate, pace * busy, full, left, carrying)
-    carried_s2 = np.maximum(carried_s2, (pace * busy / carrying) ** 2)
+        carried_s2 = _carried_s2(on.scheduler, found, p, rate, here * busy, full, left, carrying)
+    carried_s2 = np.maximum(carried_s2, (here * busy / carrying) ** 2)
     level = np.asarray(on.stream.level, float)
     riding = np.maximum(on.second_s2 + (on.stream.scv - 1) * p.w**2, 0.0) / level**EVENED
     return Interleaved(
@@ -155,9 +163,9 @@ def served(work: PromptWork, on: Serving, weight: Floats) -> Interleaved:
         effect=PromptEffect(
             dispersion=np.broadcast_to(on.stream.dispersion, busy.shape),
             late_s=late,
-            arrivals=rate * pace * left,
-            riding_s=pace * busy,
-            riding_s2=rate * riding * (passing / left) ** 2 * pace,
+            arrivals=rate * here * left,
+            riding_s=here * busy,
+            riding_s2=rate * riding * (passing / left) ** 2 * here,
             carrying=carrying,
             carried_s2=carried_s2,
         ),

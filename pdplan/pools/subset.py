@@ -15,7 +15,9 @@ def demand_of(whole: Demand, classes: Sequence[int]) -> Demand:
 
     Raises UnfitError where their own median prompt exceeds the model's context.
     """
-    return demand(whole.model, traffic_of(whole.traffic, classes), whole.speculation)
+    return demand(
+        whole.model, traffic_of(whole.whole_traffic, classes), whole.speculation, whole.options
+    )
 
 
 def traffic_of(whole: Traffic, classes: Sequence[int]) -> Traffic:

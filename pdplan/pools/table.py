@@ -1,7 +1,8 @@
 """Columns of one pool: every candidate at a number of instances, with what follows under load."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,30 @@ class PoolTable:
     prefill_more: Wait | None = None
     burst_wait: Wait | None = None
     """What bursts of arrivals pile up before encode or prefill, independent of the others."""
+    prefilled: Floats | None = None
+    """1 for support points that are prefilled here, else 0 [S]; None where all are that can be."""
+    served_s: Floats | None = None
+    """Mean of a random service that is among the waits before prefill [K]."""
+    extras: tuple[tuple[tuple[str, float | int | str], ...], ...] = ()
+    """What else was chosen of each column, by the names of the plan file's pool options."""
+
+    def meeting(self, name: str, media: Floats) -> Floats:
+        """Share of the requests of each support point that meet a wait of a name [S].
+
+        media: that of those with media, who alone meet waits before encode.
+        """
+        if name == "prefill" and self.prefilled is not None:
+            return self.prefilled
+        return media if name == "encode" else np.ones_like(media)
+
+    def with_extras(self, more: Sequence[tuple[tuple[str, float | int | str], ...]]) -> Self:
+        """Add to what else was chosen of each column."""
+        known = self.extras or ((),) * len(self)
+        return replace(self, extras=tuple((*a, *b) for a, b in zip(known, more, strict=True)))
+
+    def extras_of(self, column: int) -> tuple[tuple[str, float | int | str], ...]:
+        """What else was chosen of a column."""
+        return self.extras[column] if self.extras else ()
 
     @property
     def stages(self) -> str:
@@ -128,6 +153,9 @@ class PoolTable:
             encode_more=wait(self.encode_more),
             prefill_more=wait(self.prefill_more),
             burst_wait=wait(self.burst_wait),
+            prefilled=self.prefilled,
+            served_s=None if self.served_s is None else self.served_s[rows],
+            extras=tuple(self.extras[k] for k in rows) if self.extras else (),
         )
 
     def network(self, column: Ints) -> tuple[Floats, Floats]:

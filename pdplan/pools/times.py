@@ -1,22 +1,32 @@
 """Stage times of candidate instances under one demand, before any of them queues."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pdplan.physics.memory import sequences_that_fit
 from pdplan.physics.roofline import Floats
+from pdplan.pools.attention_ffn import bundles_of, fit, side_memories, step_s
 from pdplan.pools.caches import idle_bytes_s, longest_bytes, sequence_bytes
 from pdplan.pools.demand import Demand
+from pdplan.pools.drafting import DeviceCycles, in_rounds
+from pdplan.pools.local_prefill import measured_s, prefills
+from pdplan.pools.measured import measured_times
+from pdplan.pools.pruned import of_pool
 from pdplan.specs.engine import EngineSpec
 from pdplan.specs.hardware import HardwareSpec
+from pdplan.specs.options.media_engine import MediaEngine
+from pdplan.stages.affinity import with_affinity
+from pdplan.stages.bundle import Bundles
+from pdplan.stages.embedding_hop import missed_share
 from pdplan.stages.encode import encode_times
 from pdplan.stages.machine import Machines, Shape, machines
+from pdplan.stages.media import MediaTimes, frame_bytes, media_times, with_frames
 from pdplan.stages.memory import CERTAINTY, DeviceMemory, device_memory
 from pdplan.stages.prompt import PromptTimes, prompt_times
-from pdplan.stages.speculation import decode_step, draft_bytes, within_a_step
+from pdplan.stages.speculation import draft_bytes, within_a_step
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,6 +51,8 @@ class Times:
     """Cache of the longest request on one accelerator [C]."""
     encode_s: Floats
     """Device time to encode a request's media [C, S]."""
+    encode_fixed_s: Floats
+    """Part of it that each of several instances takes which share them [C, S]."""
     host_s: Floats
     """Host time to prepare them [C, S]."""
     prefill_s: Floats
@@ -55,6 +67,16 @@ class Times:
     """A prompt's share of a pass filled with prompts like it [C, S]."""
     step_s: Floats
     """Whole decode step at batch 1..N, drafting and checking included [C, N]; never falling."""
+    slowdown: Floats | float = 1.0
+    """Factor on decode steps, in them already, of what runs on the same devices [C]."""
+    media: MediaTimes | None = None
+    """What media ask of cores and video decoders, in the stage M."""
+    bundles: Bundles | None = None
+    """Both sides of candidates that decode in halves; `machines` and `memory` are attention's."""
+    ffn_memory: DeviceMemory | None = None
+    """What fills an accelerator of their FFN side."""
+    cycles: DeviceCycles | None = None
+    """Rounds behind `step_s` where requests are away on devices between passes [C, N]."""
 
     def __len__(self) -> int:
         """Return the number of candidates."""
@@ -63,6 +85,8 @@ class Times:
     def fits(self) -> NDArray[np.bool_]:
         """Whether weights, workspace and even the longest request fit [C]."""
         cache = self.memory.cache[:, 0]
+        if self.ffn_memory is not None:
+            cache = np.where(fit(self.ffn_memory), cache, -1.0)
         return np.asarray((cache >= 0) & (self.resident >= 1) & (self.longest_bytes <= cache))
 
 
@@ -77,22 +101,34 @@ def stage_times(
     chunk_tokens: int | None = None,
 ) -> Times:
     """Time the stages that a pool runs, on every candidate shape."""
-    m = machines(shapes, hardware, engine)
+    if stages == "M":
+        return _media_stage(shapes, hardware, engine, demand)
+    stages = "D" if stages == "AF" else stages
+    demand = of_pool(demand, stages)
+    bundles = bundles_of(shapes, hardware, engine, demand)
+    m = machines(shapes, hardware, engine) if bundles is None else bundles.attention
+    m = with_affinity(m, shapes, hardware, engine, demand.options.node_affinity, stages)
     model, size, count = demand.model, len(demand.prompt_tokens), len(shapes)
     chunk = chunk_tokens or engine.defaults.chunk_tokens
-    encode = host = whole = nothing = np.zeros((count, size))
+    encode = fixed = host = whole = nothing = np.zeros((count, size))
     prompts = PromptTimes(nothing, nothing, nothing, nothing)
     step = np.zeros((count, 0))
     if "E" in stages and demand.media.any:
         times = encode_times(model, m, demand.media)
-        encode, host = times.device_s, times.host_s
-    if "P" in stages:
+        encode, host, fixed = times.device_s, times.host_s, times.fixed_s
+    missed = missed_share(demand.options.embedding_transfer, stages) if demand.media.any else 0.0
+    if missed > 0:
+        times = encode_times(model, m, demand.media)
+        encode, host = missed * times.device_s, missed * times.host_s
+    if demand.options.media_engine is not None:
+        host = nothing
+    if prefills(stages, demand):
         prompts = _prompts(demand, m, chunk)
         if "D" in stages:
             whole = _prompts(demand, m, chunk, whole=True).riding_s
     if "D" in stages:
-        step = _steps(demand, m, largest_batch)
-    longest = float(chunk) if "P" in stages else 0.0
+        step = _steps(demand, m, bundles, largest_batch)
+    longest = float(chunk) if prefills(stages, demand) else 0.0
     if stages == "E":
         longest = float(demand.media.vision.positions.max(initial=0.0))
     memory = device_memory(
@@ -100,29 +136,58 @@ def stage_times(
         m,
         pass_tokens=max(longest, largest_batch * _width(demand) if "D" in stages else 0),
         language=stages != "E",
-        towers="E" in stages,
+        towers="E" in stages or missed > 0,
         draft_bytes=draft_bytes(model, m, demand.speculation),
     )
+    if demand.options.media_engine is not None and "E" in stages:
+        memory = with_frames(memory, frame_bytes(demand.options.media_engine, demand.traffic))
+    ffn_memory = None
+    if bundles is not None:
+        memory, ffn_memory = side_memories(demand, bundles, largest_batch)
     mean_bytes, spread_bytes = sequence_bytes(stages, demand, m)
-    return Times(
+    found = Times(
         stages=stages,
         shapes=tuple(shapes),
         machines=m,
         chunk_tokens=chunk,
         memory=memory,
-        resident=_resident(stages, memory.cache[:, 0], m.dp[:, 0], mean_bytes, spread_bytes),
+        resident=resident_of(stages, memory.cache[:, 0], m.dp[:, 0], mean_bytes, spread_bytes),
         sequence_bytes=mean_bytes,
         spread_bytes=spread_bytes,
         idle_bytes_s=idle_bytes_s(stages, demand, m),
         longest_bytes=longest_bytes(stages, demand, m),
         encode_s=encode,
+        encode_fixed_s=fixed,
         host_s=host,
         prefill_s=prompts.alone_s,
-        marginal_s=prompts.riding_s,
-        whole_s=whole,
+        marginal_s=measured_s(stages, demand, step, prompts.riding_s),
+        whole_s=measured_s(stages, demand, step, whole),
         passes=prompts.passes,
         full_s=prompts.full_s,
         step_s=step,
+        bundles=bundles,
+        ffn_memory=ffn_memory,
+    )
+    return measured_times(in_rounds(found, demand), demand)
+
+
+def _media_stage(
+    shapes: Sequence[Shape], hardware: dict[str, HardwareSpec], engine: EngineSpec, demand: Demand
+) -> Times:
+    """Media pre-processing beside the pool that encodes: no device time, no memory of its own."""
+    plain = stage_times("E", shapes, hardware, engine, demand, largest_batch=1)
+    nothing, empty = np.zeros_like(plain.encode_s), np.zeros_like(plain.memory.limit)
+    option = demand.options.media_engine or MediaEngine()
+    return replace(
+        plain,
+        stages="M",
+        memory=DeviceMemory(empty, empty, empty, empty, empty + 1),
+        encode_s=nothing,
+        encode_fixed_s=nothing,
+        host_s=nothing,
+        media=media_times(
+            option, plain.shapes, plain.machines, hardware, demand.media, demand.traffic
+        ),
     )
 
 
@@ -151,17 +216,10 @@ def _prompts(demand: Demand, m: Machines, chunk_tokens: int, *, whole: bool = Fa
     return times.take(where.ravel())
 
 
-def _steps(demand: Demand, m: Machines, largest_batch: int) -> Floats:
+def _steps(demand: Demand, m: Machines, bundles: Bundles | None, largest_batch: int) -> Floats:
     """Decode step times, never falling with the batch, [C, N]."""
     batches = np.arange(1, largest_batch + 1, dtype=float)
-    steps = decode_step(
-        demand.model,
-        m,
-        speculation=demand.speculation,
-        sequences=batches,
-        context_tokens=demand.context_tokens,
-        cross_tokens=demand.cross_tokens,
-    ).total_s
+    steps = step_s(demand, m, bundles, sequences=batches, context_tokens=demand.context_tokens)
     return np.asarray(np.maximum.accumulate(steps, axis=1))
 
 
@@ -170,9 +228,9 @@ def _width(demand: Demand) -> int:
     return demand.speculation.draft_tokens + 1 if demand.speculation else 1
 
 
-def _resident(stages: str, cache: Floats, dp: Floats, mean: Floats, spread: Floats) -> Floats:
+def resident_of(stages: str, cache: Floats, dp: Floats, mean: Floats, spread: Floats) -> Floats:
     """Requests that fit beside each other in the cache of an instance [K]."""
-    if stages == "E":
+    if stages in ("E", "M"):
         return np.where(cache >= 0, np.inf, 0.0)
     return np.asarray(dp * sequences_that_fit(cache, mean, spread, CERTAINTY))
 
@@ -190,7 +248,7 @@ def resident_at(times: Times, demand: Demand, instances: Floats, config: Floats)
     dp = times.machines.dp[config, 0]
     left = times.memory.cache[config, 0] - _idle_bytes(times, demand, instances, config)
     mean, spread = times.sequence_bytes[config], times.spread_bytes[config]
-    return _resident(times.stages, left, dp, mean, spread)
+    return resident_of(times.stages, left, dp, mean, spread)
 
 
 def kept_share(

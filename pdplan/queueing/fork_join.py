@@ -1,6 +1,6 @@
-"""One request's images encoded by several workers: intra-request parallel encoding.
+"""One request's media encoded by several workers: intra-request parallel encoding.
 
-Symbols: m images of a request, k workers that share them, s time of one image, n servers.
+Symbols: m equal pieces of a request (tiles of its images), k workers that share them, n servers.
 """
 
 import numpy as np
@@ -9,29 +9,53 @@ from numpy.typing import ArrayLike
 from pdplan.queueing.erlang import FloatArray
 
 
-def rounds_of(items: ArrayLike, workers: ArrayLike) -> FloatArray:
-    """Rounds that m equal images take on k workers that start together: ceil(m / k).
+def rounds_of(pieces: ArrayLike, workers: ArrayLike) -> FloatArray:
+    """Rounds that m equal pieces take on k workers that start together: ceil(m / k).
 
-    >>> rounds_of([1, 4, 5, 0], 4).tolist()
-    [1.0, 1.0, 2.0, 0.0]
+    Eight images of 10 tiles each on 5 workers:
+
+    >>> rounds_of([1, 4, 5, 0, 80], 5).tolist()
+    [1.0, 1.0, 1.0, 0.0, 16.0]
     """
-    count, share = np.asarray(items, dtype=np.float64), np.asarray(workers, dtype=np.float64)
+    count, share = np.asarray(pieces, dtype=np.float64), np.asarray(workers, dtype=np.float64)
     return np.asarray(np.ceil(np.maximum(count / np.maximum(share, 1.0) - 1e-9, 0.0)))
 
 
-def parallel_s(work_s: ArrayLike, items: ArrayLike, workers: ArrayLike) -> FloatArray:
-    """Time that k workers hold a request of m equal images: work ceil(m / k) / m.
+def parallel_s(
+    work_s: ArrayLike, pieces: ArrayLike, workers: ArrayLike, fixed_s: ArrayLike = 0.0
+) -> FloatArray:
+    """Time that k workers hold a request of m equal pieces: fixed + (work - fixed) ceil(m / k) / m.
 
     Synchronous fork-join: the k workers take the next request together, so that they are one
-    server, faster by m / ceil(m / k) for a request of m images.
-    *Valid for* equal images; *limits*: k = 1 is the work itself, m <= k one image.
+    server, faster by m / ceil(m / k) for a request of m pieces.
+
+    Parameters
+    ----------
+    work_s
+        One worker alone [s], its fixed part included.
+    pieces
+        m, what can be encoded apart: tiles of images, steps of video, chunks of sound.
+    workers
+        k. Arrays broadcast.
+    fixed_s
+        Part of the work that each worker does in full, however few pieces it has [s].
+
+    Notes
+    -----
+    *Valid for* equal pieces. *Limits*: k = 1 is the work itself, k >= m one piece; more workers
+    than pieces gain nothing.
     *Source*: intra-request parallelism of EPD (Singh et al., arXiv 2501.05460, section 3.2).
 
+    Examples
+    --------
     >>> float(parallel_s(2.0, 4, 2)), float(parallel_s(2.0, 1, 8)), float(parallel_s(0.0, 0, 2))
     (1.0, 2.0, 0.0)
+    >>> float(parallel_s(2.5, 4, 2, 0.5))
+    1.5
     """
-    count = np.maximum(np.asarray(items, dtype=np.float64), 1.0)
-    return np.asarray(np.asarray(work_s, dtype=np.float64) * rounds_of(count, workers) / count)
+    count = np.maximum(np.asarray(pieces, dtype=np.float64), 1.0)
+    work, fixed = np.asarray(work_s, dtype=np.float64), np.asarray(fixed_s, dtype=np.float64)
+    return np.asarray(fixed + (work - fixed) * rounds_of(count, workers) / count)
 
 
 def split_merge_s(service_s: ArrayLike, parts: ArrayLike) -> FloatArray:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pdplan.plan import Alternative, Plan
+from pdplan.report.accuracy import accuracy_drop
 from pdplan.report.blocks import Block, Cell, Grid
 from pdplan.report.plan_blocks import plan_blocks, shape
 from pdplan.report.plan_rows import prediction_cells
@@ -36,45 +37,57 @@ class Titled(Protocol):
 def percentile(found: Sequence[Alternative]) -> int:
     """Highest percentile among the objectives; 90 where there are none."""
     targets = (t for a in found if a.plan and a.plan.prediction for t in a.plan.prediction.targets)
-    return max((target.percentile for target in targets), default=90)
+    known = (t.percentile for t in targets if isinstance(t.percentile, int))
+    return max(known, default=90)
 
 
 def comparison(found: Sequence[Alternative]) -> Grid:
-    """One row a placement, cheapest first, of equals the fewest pools; the impossible ones last."""
+    """One row a placement or system, cheapest first; the impossible ones last.
+
+    Of equals the plain placement with the fewest pools comes first.
+    """
     at = percentile(found)
     order = sorted(found, key=_worth)
     best = next((a.objective for a in order if a.objective is not None), None)
     colocated = _cheapest(order, lambda name: "-" not in name)
     apart = _cheapest(order, lambda name: name in APART)
+    named = any(other.system for other in found)
+    pruned = any(accuracy_drop(other.plan) is not None for other in found)
     columns = (
+        *(("system",) if named else ()),
         *("placement", "label", "pools", "usd_per_hour", "gpus", f"ttft_p{at}_s", f"tpot_p{at}_s"),
-        *("attainment", "saves_vs_colocated_percent", "saves_vs_pd_percent", "verdict"),
+        "attainment",
+        *(("accuracy_drop",) if pruned else ()),
+        *("saves_vs_colocated_percent", "saves_vs_pd_percent", "verdict"),
     )
     rows = tuple(
         (
+            *((other.system or "",) if named else ()),
             other.placement,
             other.label or "",
             _pools(other.plan),
             other.cost_usd_per_hour,
             other.gpus,
             *_latencies(other.plan, at),
+            *((accuracy_drop(other.plan),) if pruned else ()),
             _saving(other, colocated),
             _saving(other, apart),
             "best" if i == 0 and other.objective is not None else verdict(other, best),
         )
         for i, other in enumerate(order)
     )
-    return Grid(columns, rows, title="Placements")
+    return Grid(columns, rows, title="Placements and systems" if named else "Placements")
 
 
-def _worth(other: Alternative) -> tuple[bool, float, int, str]:
-    known = other.objective is not None
-    return not known, round(other.objective or 0.0, 9), other.placement.count("-"), other.placement
+def _worth(other: Alternative) -> tuple[bool, float, bool, int, str, str]:
+    known, name = other.objective is not None, other.system or ""
+    worth = round(other.objective or 0.0, 9)
+    return not known, worth, bool(name), other.placement.count("-"), other.placement, name
 
 
 def _cheapest(order: Sequence[Alternative], wanted: object) -> float | None:
     assert callable(wanted)
-    sharing = (a for a in order if a.objective and "+" not in a.placement)
+    sharing = (a for a in order if a.objective and "+" not in a.placement and not a.system)
     return next((a.objective for a in sharing if wanted(a.placement)), None)
 
 

@@ -6,7 +6,13 @@ from typing import Any
 from pdplan.plan import Plan, Target
 from pdplan.report.numbers import dollars, duration, percent, significant
 
-_AIMS = {"cost": "cost", "gpus": "number of GPUs", "power": "power"}
+_AIMS = {
+    "cost": "Least cost",
+    "gpus": "Least number of GPUs",
+    "power": "Least power",
+    "hardware_cost": "Least hardware cost",
+    "rate": "Largest rate",
+}
 
 
 def headline(plan: Plan) -> tuple[str, ...]:
@@ -31,15 +37,15 @@ def _wishes(plan: Plan) -> str:
         f"{target.request_class} {objective_words(target)}" if several else objective_words(target)
         for target in targets
     ]
-    aim = _AIMS.get(plan.objective.name, plan.objective.name)
+    aim = _AIMS.get(plan.objective.name, f"Least {plan.objective.name}")
     if not plan.given and plan.pools:
-        return f"Least {aim}" + (f" with {', '.join(wishes)}" if wishes else "")
+        return aim + (f" with {', '.join(wishes)}" if wishes else "")
     return f"Objectives: {', '.join(wishes)}" if wishes else ""
 
 
 def objective_words(target: Target) -> str:
     """Write an objective; the class is left to the table that it stands in."""
-    return f"{target.metric.upper()} p{target.percentile} <= {duration(target.objective_s)}"
+    return f"{target.what} <= {duration(target.objective_s)}"
 
 
 def _answer(plan: Plan) -> str:

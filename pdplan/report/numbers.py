@@ -27,6 +27,7 @@ _HEADINGS = {
     "link_utilization": "link busy",
     "weights/kv": "weights/KV",
     "output_tokens_per_s_per_gpu": "tok/s/GPU",
+    "energy_j_per_token": "J/token",
     "saves_vs_colocated_percent": "saves vs colocated",
     "saves_vs_pd_percent": "saves vs P-D",
 }

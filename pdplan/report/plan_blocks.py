@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 
 from pdplan.plan import Plan, PoolPlan, Prediction, Spread, Target
+from pdplan.report.additions import additions
 from pdplan.report.blocks import Block, Cell, Grid, Lines
 from pdplan.report.headline import headline, objective_words
 from pdplan.report.numbers import duration, percent
@@ -17,6 +18,7 @@ _TERMS = {
     "prefill": "prefill",
     "kv_transfer": "KV transfer",
     "decode_wait": "decode wait",
+    "access": "users' network",
 }
 _METRICS = ("TTFT", "TPOT", "ITL", "E2E")
 
@@ -32,6 +34,9 @@ def _blocks(plan: Plan) -> Iterator[Block]:
         yield _why_not(plan)
     if plan.pools:
         yield fleet(plan)
+    added = additions(plan)
+    if added is not None:
+        yield added
     if plan.prediction is not None:
         yield latency(plan.prediction)
         yield Lines((_terms(plan.prediction),), "Where the first token's time goes")
@@ -89,7 +94,7 @@ def fleet(plan: Plan) -> Grid:
                 pool.max_batch,
                 pool.utilization,
                 pool.capacity_rps,
-                pool.kv_capacity_tokens if "P" in pool.stages or "D" in pool.stages else None,
+                pool.kv_capacity_tokens if set(pool.stages) & set("PDA") else None,
             )
             for pool in plan.pools
         ),
@@ -123,6 +128,8 @@ def latency(prediction: Prediction) -> Grid:
                 continue
             first = f"{name} {metric}".strip()
             rows.append((first, *_spread(spread), "; ".join(_verdict(t) for t in mine)))
+    turns = (("TTFT turn 1", prediction.ttft_first_s), ("TTFT turns 2+", prediction.ttft_later_s))
+    rows += [(name, *_spread(spread), "") for name, spread in turns if spread is not None]
     columns = ("latency", "mean_s", "p50_s", "p90_s", "p95_s", "p99_s", "objective")
     return Grid(columns, tuple(rows), title="Predicted latency")
 
@@ -169,17 +176,20 @@ def _transfers(plan: Plan) -> Grid:
 
 
 def _totals(plan: Plan, prediction: Prediction) -> Grid:
+    energy = prediction.energy_j_per_token
     return Grid(
         title="Totals",
         columns=(
             *("usd_per_hour", "gpus", "power_w", "usd_per_million_output_tokens"),
             *("output_tokens_per_s_per_gpu", "attainment", "goodput_rps"),
+            *(() if energy is None else ("energy_j_per_token",)),
         ),
         rows=(
             (
                 *(plan.cost_usd_per_hour, plan.gpus, plan.power_w),
                 *(plan.usd_per_million_output_tokens, prediction.output_tokens_per_s_per_gpu),
                 *(prediction.attainment, prediction.goodput_rps),
+                *(() if energy is None else (energy,)),
             ),
         ),
     )

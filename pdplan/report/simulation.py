@@ -264,7 +264,11 @@ def simulation_data(check: Check) -> dict[str, object]:
             **{name: getattr(said, name) for name in numbers},
             **{name: asdict(getattr(said, name)) for name in spreads},
             "steady": steady(plan),
-            "ttft_terms_s": asdict(said.ttft_terms_s),
+            "ttft_terms_s": {
+                name: mean
+                for name, mean in asdict(said.ttft_terms_s).items()
+                if name != "access" or mean
+            },
             "classes": [asdict(kind) for kind in said.classes],
             "targets": [asdict(target) | {"met": target.met} for target in said.targets],
             "pools": [

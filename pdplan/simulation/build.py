@@ -33,6 +33,8 @@ class Kind:
     chunk_tokens: int
     largest_batch: int
     kv_dtype: str
+    together: int = 1
+    """Instances of an encode pool that share the media of one request."""
 
     def number(self, name: str) -> float:
         """One number of the machine."""
@@ -140,7 +142,10 @@ def prompts(
             times = encode_times(serving.model, kind.machine, media)
             shape = (1, size)
             columns["encode_s"] = np.broadcast_to(times.device_s, shape)[0]
-            columns["host_s"] = np.broadcast_to(times.host_s, shape)[0]
+            columns["encode_fixed_s"] = np.broadcast_to(times.fixed_s, shape)[0]
+            prepared = np.maximum(media.items + media.frames, 1.0)
+            share = np.ceil(prepared / kind.together - 1e-9) / prepared
+            columns["host_s"] = np.broadcast_to(times.host_s * share, shape)[0]
         if "P" in kind.stages and "D" in kind.stages:
             columns["ride_s"], columns["layered_s"] = _rides(
                 kind, serving, tokens, new_tokens, media.cross_tokens
@@ -160,7 +165,7 @@ def prompts(
     columns["cross_bytes"] = np.broadcast_to(kept - none, (1, size))[0]
     listed = {name: np.asarray(values, float).tolist() for name, values in columns.items()}
     present, count = media.present.tolist(), images.tolist()
-    items = np.maximum(np.maximum(media.items, media.frames), 1).round().astype(int).tolist()
+    pieces = np.maximum(media.pieces, 1).round().astype(int).tolist()
     return [
         Prompt(
             tokens=float(tokens[i]),
@@ -168,7 +173,7 @@ def prompts(
             request_class=int(request_class[i]),
             images=round(count[i]),
             media=present[i],
-            items=items[i],
+            pieces=pieces[i],
             **{name: values[i] for name, values in listed.items()},
         )
         for i in range(size)

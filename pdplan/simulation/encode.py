@@ -29,9 +29,9 @@ class EncodeInstance:
         self.busy = True
         request = self.waiting.popleft()
         request.encode_start_s = now
-        prompt = request.prompt
-        shared_s = prompt.encode_s * ceil(prompt.items / self.together) / prompt.items
-        request.encoded_s = now + shared_s
+        prompt, fixed_s = request.prompt, request.prompt.encode_fixed_s
+        share = ceil(prompt.pieces / self.together) / prompt.pieces
+        request.encoded_s = now + fixed_s + (prompt.encode_s - fixed_s) * share
         self.pool.meter.work(now, request.encoded_s, 1)
         self.pool.clock.at(request.encoded_s, self.encoded, request)
         return True

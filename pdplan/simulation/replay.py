@@ -103,7 +103,8 @@ class Replay:
         images = np.array([r.images for r in block], float)
         media = self._media(images, size)
         text = np.array([r.prompt_tokens for r in block], float)
-        tokens = np.minimum(text + media.llm_tokens, float(self.model.max_position))
+        tokens = text + media.llm_tokens + self.model.soft_prompt_tokens
+        tokens = np.minimum(tokens, float(self.model.max_position))
         cached = np.array([r.cached_tokens or 0.0 for r in block])
         new = np.maximum(tokens - cached, 1.0)
         osl = np.array([r.output_tokens for r in block], float)
@@ -147,6 +148,7 @@ def _taken(work: MediaWork, where: NDArray[np.intp]) -> MediaWork:
         items=work.items[where],
         megapixels=work.megapixels[where],
         frames=work.frames[where],
+        pieces=work.pieces[where],
         vision=_rows(work.vision, where),
         audio=_rows(work.audio, where),
     )

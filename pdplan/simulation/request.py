@@ -22,7 +22,9 @@ class Prompt:
     """Host time to prepare the media."""
     encode_s: float = 0.0
     """Device time to encode them on one instance."""
-    items: int = 1
+    encode_fixed_s: float = 0.0
+    """Part of it that each of several instances takes which share them."""
+    pieces: int = 1
     """Pieces of media that several instances could share."""
     ride_s: float = 0.0
     """What the prompt adds to decode steps that carry its chunks."""

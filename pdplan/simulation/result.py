@@ -26,9 +26,10 @@ class Latency:
     p95: Estimate
     p99: Estimate
 
-    def at(self, percentile: int) -> Estimate:
-        """Value at one of the reported percentiles."""
-        found: Estimate = getattr(self, f"p{percentile}")
+    def at(self, percentile: int | str) -> Estimate:
+        """Value at one of the reported percentiles, or the mean."""
+        name = f"p{percentile}" if isinstance(percentile, int) else percentile
+        found: Estimate = getattr(self, name)
         return found
 
 

@@ -103,8 +103,8 @@ class Run:
             mean_output=lane.mean_output,
             skip=self.skip,
         )
-        together = max(model.parallel_encode, 1) if model.stages == "E" else 1
-        servers = max(model.instances // together, 1)
+        together = min(model.parallel_encode, model.instances) if model.stages == "E" else 1
+        servers = model.instances // together
         pool.work = [0.0] * servers
         for i in range(servers):
             pool.instances.append(_instance(pool, i, together))

@@ -29,9 +29,17 @@ class Spec(BaseModel):
 
 
 def _quantity(dimension: str) -> BeforeValidator:
-    return BeforeValidator(
-        lambda value: parse_quantity(value, dimension), json_schema_input_type=str
-    )
+    def read(value: object) -> float:
+        return parse_quantity(value, dimension)
+
+    vars(read)["dimension"] = dimension
+    return BeforeValidator(read, json_schema_input_type=str)
+
+
+def dimension_of(metadata: object) -> str | None:
+    """Dimension of the quantities that a field's metadata reads, if it reads any."""
+    found = getattr(getattr(metadata, "func", None), "dimension", None)
+    return found if isinstance(found, str) else None
 
 
 Bytes = Annotated[float, _quantity("bytes")]

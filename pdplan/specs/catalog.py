@@ -13,6 +13,7 @@ KINDS = {
     "workload": "workloads",
     "engine": "engines",
     "example": "examples",
+    "system": "systems",
 }
 
 
@@ -48,14 +49,17 @@ def folders(kind: str, specs_dir: Path | None = None) -> tuple[Path, ...]:
 
 def names(kind: str, specs_dir: Path | None = None) -> list[str]:
     """Every name of a kind, sorted."""
-    return sorted(
-        {path.stem for folder in folders(kind, specs_dir) for path in folder.glob("*.yaml")}
-    )
+    found: set[str] = set()
+    for folder in folders(kind, specs_dir):
+        inside = folder.glob("**/*.yaml" if kind == "example" else "*.yaml")
+        found |= {path.relative_to(folder).with_suffix("").as_posix() for path in inside}
+    return sorted(found)
 
 
 def find(kind: str, name: str, specs_dir: Path | None = None) -> Path:
     """Path of a spec given by name or by path; raises SpecError with a suggestion."""
-    if name.endswith((".yaml", ".yml")) or os.sep in name:
+    nested = kind == "example" and "/" in name
+    if name.endswith((".yaml", ".yml")) or (os.sep in name and not nested):
         path = Path(name)
         try:
             found = path.exists()

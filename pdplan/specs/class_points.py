@@ -63,6 +63,7 @@ def class_points(kind: ClassSpec, folder: Path, budget: int) -> dict[str, Array]
     seen = count > 0
     return {
         "weight": np.asarray(weight, dtype=float),
+        "to_encode": np.ones(1),
         **_reuse(kind, own, before, prefix, past.earlier_turns[where[HISTORY]]),
         "images": count,
         "image_width": seen * np.array([float(s.width) for s in sizes] or [0.0])[variant],
@@ -88,14 +89,19 @@ def _reuse(
     session = kind.session
     if session is None:
         hit = kind.prefix.hit if kind.prefix and kind.prefix.hit is not None else 0.0
-        cached = np.minimum(prefix + hit * own, np.maximum(own - 1, 0.0))
-        nothing = np.zeros(own.size)
-        return {"text_tokens": own, "cached_tokens": cached} | dict.fromkeys(_OF_TURNS, nothing)
+        pooled = kind.prefix.shared_hit if kind.prefix else None
+        most, nothing = np.maximum(own - 1, 0.0), np.zeros(own.size)
+        return {
+            "text_tokens": own,
+            "cached_alone": np.minimum(prefix + hit * own, most),
+            "cached_pooled": np.minimum(prefix + (hit if pooled is None else pooled) * own, most),
+        } | dict.fromkeys(_OF_TURNS, nothing)
     kept = session.cached * before
     of_turns = (kept, np.full(own.size, session.cached), earlier, session.think * (earlier > 0))
     return {
         "text_tokens": prefix + before + own,
-        "cached_tokens": prefix + kept,
+        "cached_alone": prefix + kept,
+        "cached_pooled": prefix + kept,
         **dict(zip(_OF_TURNS, of_turns, strict=True)),
     }
 

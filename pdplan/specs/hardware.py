@@ -134,6 +134,14 @@ class Purchase(Spec):
     confidence: Confidence = "high"
 
 
+class RelativeCost(Spec):
+    """What one accelerator costs to make, in units of an H100 SXM."""
+
+    value: Annotated[float, Field(gt=0)]
+    source: Source
+    confidence: Confidence = "high"
+
+
 class HardwareSpec(Spec):
     """One accelerator: everything a roofline and a bill need to know of it."""
 
@@ -154,6 +162,8 @@ class HardwareSpec(Spec):
     """Provider whose price is used unless another is asked for."""
     prices: tuple[Price, ...] = ()
     purchase: Purchase | None = None
+    relative_cost: RelativeCost | None = None
+    """For the objective `hardware_cost`, where chips have no market price."""
     notes: str = ""
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from pdplan.specs.base import Count, Spec, validate
 from pdplan.specs.catalog import bundled, find
 from pdplan.specs.encoder import AudioEncoder, Video, VisionEncoder
+from pdplan.specs.injection import LateInjection
 from pdplan.specs.parameters import ParameterCounts, count
 from pdplan.specs.source import load_yaml
 
@@ -181,6 +182,8 @@ class ModelSpec(Spec):
     """Weights outside decoder and encoders, such as a speech generator."""
     vision: VisionEncoder | None = None
     audio: AudioEncoder | None = None
+    vision_inject: LateInjection | None = None
+    """Where media enter the decoder's last layers instead of its prompt."""
     published: Published | None = None
     source: Source
     confidence: Confidence = "high"
@@ -201,6 +204,13 @@ class ModelSpec(Spec):
                 widths = f"{encoder.output_width} is not the model's hidden {self.hidden}"
                 message = f"{encoder.name}: output_width {widths}"
                 raise ValueError(message)
+        late = self.vision_inject
+        if late is not None and self.vision is None:
+            message = "vision_inject: needs a vision encoder"
+            raise ValueError(message)
+        if late is not None and late.end_layer > self.layers:
+            message = f"vision_inject: end_layer {late.end_layer} of {self.layers} layers"
+            raise ValueError(message)
         return self
 
     @cached_property
@@ -215,6 +225,11 @@ class ModelSpec(Spec):
     def video(self) -> Video | None:
         """How videos become tokens, where known."""
         return self.vision.video if self.vision is not None else None
+
+    @property
+    def soft_prompt_tokens(self) -> int:
+        """Learned tokens in front of every prompt."""
+        return self.vision_inject.soft_prompt_tokens if self.vision_inject is not None else 0
 
     @property
     def cross_layers(self) -> int:

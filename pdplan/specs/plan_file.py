@@ -1,5 +1,6 @@
 """Plan files: a fleet as `solve -o` writes it or as a person does, read back for evaluation."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from pdplan.specs.catalog import find
 from pdplan.specs.dtypes import CacheDtype, Dtype
 from pdplan.specs.engine import EngineSpec, load_engine
 from pdplan.specs.hardware import HardwareSpec, load_hardware
+from pdplan.specs.modalities import with_options
 from pdplan.specs.model import ModelSpec, load_model
+from pdplan.specs.options import NO_OPTIONS, Options
 from pdplan.specs.parallelism import unsplittable
 from pdplan.specs.source import Key, load_yaml
 from pdplan.specs.speculation import Speculation, SpeculativeSpec, is_model, speculation
@@ -26,6 +29,14 @@ ANSWERED = ("concurrency", "requests")
 """Keys of a plan's own workload: what `evaluate` was asked of it. A plan is read without them."""
 
 
+EXTRAS: tuple[str, ...] = ("per_node", "compute_share")
+"""Pool options that `solve` searches for single pools; each is None where it was not."""
+
+
+VISITED = "MEPDAF"
+"""Stages in the order that a request visits them."""
+
+
 class PoolOptions(Spec):
     """How a pool's engine is run, beyond its shape."""
 
@@ -36,11 +47,40 @@ class PoolOptions(Spec):
     routing: Literal["least_loaded", "central", "round_robin", "random"] = "least_loaded"
     moe_dtype: Dtype | None = None
     moe_tp: Count | None = None
+    per_node: Count | None = None
+    """Instances in each node, or run of nodes as long as its pipeline, where pools share nodes."""
     usd_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
     first_token_from: Literal["decode", "prefill"] = "decode"
     whole_nodes: bool = False
     classes: tuple[str, ...] = ()
     """Classes of requests that the pool serves; none where all share."""
+    micro_batches: Count | None = None
+    """Of the FFN half of decode: parts of the batch that pass both halves in turn."""
+    copies: Count | None = None
+    """Of the FFN half in a bundle, which serve its attention half in turn."""
+    idle_share: Any = None
+    halves: Any = None
+    """Written for readers, as the share that a half is idle: stages of a step at the mean batch."""
+    local_prefill: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of the later turns of sessions that a pool which decodes prefills itself."""
+    compute_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of the compute units, where processes share devices; 1 for each is uncontrolled."""
+    shares_devices_with: Any = None
+    """Written for readers: the placement says it."""
+    burst_tolerance: Any = None
+    """Written where requests are grouped: capacity over mean demand."""
+    mismatch: Any = None
+    """Written where requests are grouped: how far prefill is from the capacity of decode."""
+    device_rounds: Any = None
+    """Written where devices draft: what a round takes and sends."""
+    handed_over: Any = None
+    """Written where devices finish answers: tokens that the fleet sends, and what that saves."""
+
+    @property
+    def extras(self) -> tuple[tuple[str, float | int | str], ...]:
+        """What was searched beside shape, instances and batch, in the order of EXTRAS."""
+        found = ((name, getattr(self, name)) for name in EXTRAS)
+        return tuple((name, value) for name, value in found if value is not None)
 
 
 class PoolSpec(Spec):
@@ -75,6 +115,7 @@ class PlanFileSpec(Spec):
     model: str
     engine: str = "vllm"
     speculative: SpeculativeSpec | None = None
+    options: Options | None = None
     workload: str | dict[str, Any]
     pools: Annotated[tuple[PoolSpec, ...], Field(min_length=1)]
     system: str | None = None
@@ -106,9 +147,12 @@ class PlanFileSpec(Spec):
 
 
 def _stages(placement: str) -> list[list[str]]:
-    """Stages of the pools of each group."""
-    groups = placement.replace("(", "").replace(")", "").split("+")
-    return [group.strip().split("-") for group in groups]
+    """Stages of the pools of each group, in the order that requests visit them."""
+    found = []
+    for group in placement.split("+"):
+        parts = [part for part in re.split(r"[()-]+", group.strip()) if part] or [""]
+        found.append(sorted(parts, key=lambda part: VISITED.find(part[:1])))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +184,7 @@ class PlanSpec:
     workload_folder: Path
     alternatives: tuple[Mapping[str, Any], ...]
     """Other placements, as the file records them."""
+    options: Options = NO_OPTIONS
 
     @property
     def groups(self) -> tuple[Group, ...]:
@@ -219,7 +264,7 @@ def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
         problem = unsplittable(model, tp=pool.tp, pp=pool.pp, ep=pool.ep or 1, dp=pool.dp)
         if problem is not None and pool.stages != "E":
             raise SpecError(document.problem(("pools", i), problem))
-    found = traffic(workload, workload.rate, folder)
+    found = with_options(traffic(workload, workload.rate, folder), file.options or NO_OPTIONS)
     mistaken = _wrong_classes(file.pools, file.placement, [kind.name for kind in found.classes])
     if mistaken is not None:
         raise SpecError(document.problem(("pools",), mistaken))
@@ -238,4 +283,5 @@ def load_plan(path: Path, specs_dir: Path | None = None) -> PlanSpec:
         hardware=hardware,
         workload_folder=folder,
         alternatives=tuple(a for a in file.alternatives or () if isinstance(a, dict)),
+        options=file.options or NO_OPTIONS,
     )

@@ -39,6 +39,9 @@ class Prefix(Spec):
 
     hit: HitShare | None = None
     """Share of the prompt's text tokens."""
+    shared_hit: HitShare | None = None
+    """The same where other classes share the pools, and so the cache; the same as `hit` unless
+    said."""
     tokens: Number | None = None
     """Tokens, such as those of a shared system prompt; all but one of the prompt at most."""
 
@@ -46,6 +49,9 @@ class Prefix(Spec):
     def _one_form(self) -> "Prefix":
         if (self.hit is None) == (self.tokens is None):
             message = "needs either hit or tokens"
+            raise ValueError(message)
+        if self.shared_hit is not None and (self.hit is None or self.shared_hit > self.hit):
+            message = f"shared_hit: needs a hit that is no smaller; got {self.hit}"
             raise ValueError(message)
         return self
 

@@ -23,6 +23,7 @@ from pdplan.specs.flags import (
 from pdplan.specs.hardware import HardwareSpec, load_hardware
 from pdplan.specs.lookup import Lookup
 from pdplan.specs.model import ModelSpec, load_model
+from pdplan.specs.options import NO_OPTIONS, Options
 from pdplan.specs.parallelism import unsplittable
 from pdplan.specs.scenario_file import Aim, HardwareUse, RoleSpec, Routing, ScenarioSpec, SearchSpec
 from pdplan.specs.source import Document, Key, load_yaml
@@ -67,6 +68,7 @@ class Scenario:
     engine_id: str
     engine: EngineSpec
     speculation: Speculation | None
+    options: Options
     workload_id: str
     workload: WorkloadSpec
     workload_folder: Path
@@ -78,6 +80,8 @@ class Scenario:
     routing: Routing
     first_token_from: str
     search: SearchSpec
+    system: str | None = None
+    """The preset that was laid under it."""
 
 
 def load_scenario(
@@ -109,6 +113,7 @@ class _Builder(Lookup):
         model = self.named(("model",), spec.model, load_model)
         engine = self.named(("engine",), spec.engine, load_engine)
         drafted = self.speculation(spec)
+        options = self.attempt(lambda: self.options(spec))
         hardware = [self.hardware(i, use, spec) for i, use in enumerate(spec.hardware)]
         self.roles(spec)
         if spec.whole_nodes and spec.limits.budget is not None and spec.objective != "cost":
@@ -131,6 +136,7 @@ class _Builder(Lookup):
             engine_id=plain_name(spec.engine),
             engine=engine,
             speculation=drafted,
+            options=options or NO_OPTIONS,
             workload_id=asked[0],
             workload=asked[1],
             workload_folder=asked[2],
@@ -170,6 +176,12 @@ class _Builder(Lookup):
         model = self.named(("speculative", "draft"), asked.draft, load_model)
         return None if model is None else speculation(asked, model)
 
+    def options(self, spec: ScenarioSpec) -> Options:
+        """Read what is added to the placement."""
+        if not spec.options:
+            return NO_OPTIONS
+        return validate(self.document, Options, spec.options, ("options",))
+
     def hardware(self, i: int, use: HardwareUse, spec: ScenarioSpec) -> HardwareChoice | None:
         key: Key = ("hardware", i)
         ids = [plain_name(other.id) for other in spec.hardware[:i]]
@@ -203,6 +215,9 @@ class _Builder(Lookup):
                 f"2.00 USD/h}}] or --price {choice.id}=2.00), or use another objective than cost "
                 "and no budget",
             )
+        if choice.spec.relative_cost is None and spec.objective == "hardware_cost":
+            message = f"'{choice.id}' has no relative_cost; add it to its file, or aim at another"
+            self.wrong(key, message)
         powers = spec.objective == "power" or spec.limits.power is not None
         if choice.spec.power is None and powers:
             self.wrong(key, f"'{choice.id}' has no board power; use no power objective or limit")

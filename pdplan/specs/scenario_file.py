@@ -10,7 +10,8 @@ from pdplan.specs.dtypes import CacheDtype, Dtype
 from pdplan.specs.speculation import SpeculativeSpec
 from pdplan.specs.workload import Objective, Percentiles, Rate, itl_is_tpot
 
-Aim = Literal["cost", "gpus", "power"]
+Aim = Literal["cost", "gpus", "power", "hardware_cost", "rate"]
+"""What is made least; of `rate` the most, within a stock."""
 Routing = Literal["least_loaded", "central", "round_robin", "random"]
 Scheduler = Literal["chunked", "prefill_first", "layered"]
 Name = Annotated[str, Field(min_length=1)]
@@ -122,7 +123,7 @@ class SearchSpec(Spec):
     max_batch: Counts = ()
     schedulers: Annotated[Schedulers, Field(min_length=1)] = ("chunked",)
     chunk_tokens: Counts = ()
-    parallel_encode: Count = 1
+    parallel_encode: SomeCounts = (1,)
     """Instances of an encode pool that share the images of one request."""
     roles: dict[Stages, RoleSpec] = Field(default_factory=dict)
 
@@ -135,6 +136,8 @@ class ScenarioSpec(Spec):
     model: Name
     engine: Name = "vllm"
     speculative: SpeculativeSpec | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What published systems add to a placement; see `specs/options`."""
     workload: Name | dict[str, Any]
     """Id, path or the keys of a workload in place."""
     rate: Rate | None = None

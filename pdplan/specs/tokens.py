@@ -26,6 +26,11 @@ class EncoderWork:
     projector_positions: int = 0
     """Positions that the projector runs on."""
 
+    @property
+    def tiles(self) -> int:
+        """Parts that do not see each other, so that they can be encoded apart."""
+        return self.positions // self.segment
+
     @classmethod
     def of_tiles(
         cls, tiles: int, tokens: int, positions: int, *, llm_tokens: int | None = None
@@ -36,11 +41,10 @@ class EncoderWork:
 
     def with_tower(self, *, window: int | None, merge: int) -> "EncoderWork":
         """Add what depends on the tower: its attention window, its merging of positions."""
-        tiles = self.positions // self.segment
         return replace(
             self,
             window=min(window or self.segment, self.segment),
-            projector_positions=tiles * max(self.segment // merge, 1),
+            projector_positions=self.tiles * max(self.segment // merge, 1),
         )
 
 

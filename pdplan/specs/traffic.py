@@ -6,6 +6,7 @@ them, so that prompt and answer lengths of a trace stay correlated.
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,10 @@ class RequestClass:
     share: float
     ttft_s: float | None
     tpot_s: float | None
-    percentiles: tuple[int, ...]
+    percentiles: tuple[int | str, ...]
+    """Of both objectives; `mean` is one of them."""
+    origin: str = ""
+    """Class of the workload that it is a part of, where that was told apart further."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,8 +58,12 @@ class Traffic:
     video_frames: Array
     video_width: Array
     video_height: Array
-    cached_tokens: Array
-    """Text tokens of the prompt that are found in the prefix cache."""
+    to_encode: Array
+    """Share of the media that was not encoded before."""
+    cached_alone: Array
+    """Text tokens of the prompt found in the prefix cache where no other class shares it."""
+    cached_pooled: Array
+    """The same where classes share pools."""
     kept_tokens: Array
     """Those of them that were kept for this request alone, since the turn before it."""
     kept_share: Array
@@ -66,12 +74,20 @@ class Traffic:
     """Time between the turn before and this one; 0 for a first turn."""
     output_tokens: Array
     output_weight: Array
+    media_hit: float = 0.0
+    """Share of the media that was encoded before."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
+
+    @property
+    def cached_tokens(self) -> Array:
+        """Text tokens of the prompt that are found in the prefix cache [S]."""
+        alone = len({kind.origin or kind.name for kind in self.classes}) == 1
+        return self.cached_alone if alone else self.cached_pooled
 
     @property
     def mean_rate_rps(self) -> float:
@@ -97,12 +113,12 @@ class Traffic:
     @property
     def has_media(self) -> bool:
         """Whether any request brings an image, a sound or a video."""
-        return bool(np.any(self._media > 0))
+        return bool(np.any(self.media > 0))
 
     @property
     def text_only_share(self) -> float:
         """Share of requests without media."""
-        return float(self.weight @ (self._media == 0))
+        return float(self.weight @ (self.media == 0))
 
     @property
     def output_mean(self) -> float:
@@ -117,7 +133,8 @@ class Traffic:
         return float(self.weight @ seen) / self.output_mean
 
     @property
-    def _media(self) -> Array:
+    def media(self) -> Array:
+        """More than 0 where there is an image, a sound or a video [S]."""
         return self.images + self.audio_s + self.video_frames
 
 
@@ -126,7 +143,7 @@ def traffic(
     rate_rps: float,
     folder: Path,
     *,
-    percentiles: tuple[int, ...] = (90,),
+    percentiles: tuple[int | str, ...] = (90,),
 ) -> Traffic:
     """Build the request points of a workload whose trace paths are relative to `folder`.
 
@@ -136,7 +153,7 @@ def traffic(
     kinds = workload.kinds()
     budget = max(OUTPUT_POINTS, MAX_POINTS // len(kinds))
     parts = [class_points(kind, folder, budget) for kind in kinds]
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([np.broadcast_to(part[name], part["weight"].shape) for part in parts])
         for name in parts[0]
         if not name.startswith("output")

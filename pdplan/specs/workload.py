@@ -18,7 +18,8 @@ SHARE_TOLERANCE = 1e-6
 
 Rate = Annotated[RequestsPerSecond, Field(gt=0, le=1e7)]
 Objective = Annotated[Seconds, Field(gt=0)]
-Percentile = Literal[50, 90, 95, 99]
+Percentile = Literal[50, 90, 95, 99, "mean"]
+"""What of a latency an objective is for."""
 
 
 def _listed(value: object) -> object:
@@ -27,9 +28,9 @@ def _listed(value: object) -> object:
 
 def _some(found: tuple[Percentile, ...]) -> tuple[Percentile, ...]:
     if not found:
-        message = "needs at least one of 50, 90, 95 or 99"
+        message = "needs at least one of 50, 90, 95, 99 or mean"
         raise ValueError(message)
-    return tuple(sorted(set(found)))
+    return tuple(sorted(set(found), key=lambda one: 0 if one == "mean" else one))
 
 
 Percentiles = Annotated[tuple[Percentile, ...], BeforeValidator(_listed), AfterValidator(_some)]
@@ -212,7 +213,7 @@ class WorkloadSpec(Requests):
         *,
         ttft: float | None = None,
         tpot: float | None = None,
-        percentile: tuple[int, ...] | None = None,
+        percentile: tuple[Percentile, ...] | None = None,
     ) -> "WorkloadSpec":
         """Put other objectives (seconds) in the place of those stated, in every class."""
         given = {"ttft": ttft, "tpot": tpot, "percentile": percentile}

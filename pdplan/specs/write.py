@@ -26,7 +26,7 @@ def workload_text(
     rate = mean_rate_text(traffic.rate_rps, traffic.peak_factor)
     found: dict[str, Any] = {"name": name, "rate": rate}
     found |= _arrivals(workload)
-    objectives = {kind.name: kind for kind in traffic.classes}
+    objectives = {kind.origin or kind.name: kind for kind in traffic.classes}
     if not workload.classes:
         (only,) = workload.kinds()
         return found | _requests(only, objectives[only.name].percentiles, folder)
@@ -78,7 +78,7 @@ def _exact(value: float) -> str:
     return repr(float(value)).removesuffix(".0")
 
 
-def _requests(kind: ClassSpec, percentiles: tuple[int, ...], folder: Path) -> dict[str, Any]:
+def _requests(kind: ClassSpec, percentiles: tuple[int | str, ...], folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"isl": _length(kind.isl, folder), "osl": _length(kind.osl, folder)}
     if kind.images is not None:
         sizes = [size.model_dump() for size in kind.images.sizes]
@@ -98,6 +98,8 @@ def _requests(kind: ClassSpec, percentiles: tuple[int, ...], folder: Path) -> di
     if kind.prefix is not None:
         hit, tokens = kind.prefix.hit, kind.prefix.tokens
         found["prefix"] = {"hit": hit} if tokens is None else {"tokens": _length(tokens, folder)}
+        if kind.prefix.shared_hit is not None:
+            found["prefix"]["shared_hit"] = kind.prefix.shared_hit
     if kind.session is not None:
         found["session"] = {
             "turns": _length(kind.session.turns, folder),

@@ -1,7 +1,7 @@
 """Vision and audio encoding of one request's media on candidate instances."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from pdplan.specs.encoder import AudioEncoder, VisionEncoder
 from pdplan.specs.model import ModelSpec
 from pdplan.specs.tokens import EncoderWork
 from pdplan.specs.traffic import Traffic
+from pdplan.stages.injection import injected_tokens
 from pdplan.stages.layers import ACTIVATION_BYTES, NORM_BYTES
 from pdplan.stages.llm import Pass, all_reduce_s
 from pdplan.stages.machine import Machines
@@ -27,22 +28,24 @@ class MediaWork:
     cross_tokens: Floats
     """Encoder positions that cross-attention layers see."""
     items: Floats
-    """Images and clips the host has to prepare."""
+    """Images and clips to encode, which the host has to prepare."""
     megapixels: Floats
     """Millions of pixels of those images."""
     frames: Floats
     """Video frames the host has to prepare."""
+    pieces: Floats
+    """Tiles, video steps and chunks of sound that can be encoded apart."""
     vision: "TowerWork"
     audio: "TowerWork"
 
     @property
     def any(self) -> bool:
-        """Whether any request carries media."""
+        """Whether any request has media to encode."""
         return bool(self.present.any())
 
     @property
     def present(self) -> NDArray[np.bool_]:
-        """Which support points carry media [S]."""
+        """Which support points have media to encode [S]."""
         return np.asarray(self.items + self.frames > 0)
 
 
@@ -69,9 +72,15 @@ class TowerWork:
         ]  # fmt: skip
         return cls(*np.array(rows, float).reshape(-1, 4).T)
 
+    def times(self, share: Floats) -> "TowerWork":
+        """A share of the work of each support point [S]."""
+        return TowerWork(*(getattr(self, f.name) * share for f in fields(self)))
+
 
 def media_work(model: ModelSpec, traffic: Traffic) -> MediaWork:
     """Sum the work of every request's images, video and audio; text-only points are all zero.
+
+    Media that were encoded before are tokens, but no work.
 
     Raises UnfitError where the traffic carries media that the model cannot read.
     """
@@ -81,19 +90,23 @@ def media_work(model: ModelSpec, traffic: Traffic) -> MediaWork:
     everything = list(zip(images, videos, clips, strict=True))
     seen = TowerWork.of(images)
     moving = TowerWork.of(videos)
+    new = traffic.to_encode
     return MediaWork(
-        llm_tokens=_total(everything, "llm_tokens"),
+        llm_tokens=_total(everything, "llm_tokens")
+        if model.vision_inject is None
+        else injected_tokens(model, traffic),
         cross_tokens=_total(everything, "cross_tokens"),
-        items=np.asarray(traffic.images + (traffic.audio_s > 0), float),
-        megapixels=traffic.images * traffic.image_width * traffic.image_height / 1e6,
-        frames=np.asarray(traffic.video_frames, float),
+        items=np.asarray((traffic.images + (traffic.audio_s > 0)) * new, float),
+        megapixels=traffic.images * traffic.image_width * traffic.image_height / 1e6 * new,
+        frames=np.asarray(traffic.video_frames * new, float),
+        pieces=_total(everything, "tiles") * new,
         vision=TowerWork(
             seen.positions + moving.positions,
             seen.segment_pairs + moving.segment_pairs,
             seen.window_pairs + moving.window_pairs,
             seen.projected + moving.projected,
-        ),
-        audio=TowerWork.of(clips),
+        ).times(new),
+        audio=TowerWork.of(clips).times(new),
     )
 
 
@@ -147,6 +160,8 @@ class EncodeTimes:
     """Time the accelerator is busy."""
     host_s: Floats
     """Time the host prepares the media before."""
+    fixed_s: Floats
+    """Part of the device time that every instance takes which encodes any of them: launches."""
 
 
 def encode_times(model: ModelSpec, m: Machines, work: MediaWork) -> EncodeTimes:
@@ -155,12 +170,15 @@ def encode_times(model: ModelSpec, m: Machines, work: MediaWork) -> EncodeTimes:
     Towers run in 16 bits, sharded over the instance's TP ranks, one request at a time.
     """
     device: Floats = np.zeros((len(m.tp), len(work.items)))
+    fixed = device
     for tower, load in ((model.vision, work.vision), (model.audio, work.audio)):
         if tower is not None:
-            device = device + tower_pass(m, tower, load).total_s
+            timed = tower_pass(m, tower, load)
+            device = device + timed.total_s
+            fixed = fixed + timed.overhead_s
     host = m.encoder_item_s * work.items + m.encoder_frame_s * work.frames
     host = host + m.encoder_megapixel_s * work.megapixels
-    return EncodeTimes(device_s=device, host_s=np.asarray(host))
+    return EncodeTimes(device_s=device, host_s=np.asarray(host), fixed_s=fixed)
 
 
 def tower_pass(m: Machines, tower: VisionEncoder | AudioEncoder, load: TowerWork) -> Pass:

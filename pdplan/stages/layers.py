@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from pdplan.specs.model import AttentionLayers, ModelSpec
+from pdplan.stages.parts import WHOLE, Parts
 
 ACTIVATION_BYTES = 2
 """Hidden states travel in 16 bits."""
@@ -40,46 +41,63 @@ class LayerWork:
 
 
 @cache
-def layer_work(model: ModelSpec) -> LayerWork:
-    """Count products and traffic of a token.
+def layer_work(model: ModelSpec, parts: Parts = WHOLE) -> LayerWork:
+    """Count products and traffic of a token; of some operators where they are divided.
 
     Norm 8 h (residual fused), rotation 4 (q + kv) d, gated activation 6 f, plain 4 f bytes; a
     product reads its inputs and writes its outputs. The router's values are left out.
     Source: bytes of `physics.products.elementwise_s`.
     """
-    routers = model.moe.layers if model.moe is not None else 0
-    products = dense_products(model)
+    routed = model.moe.layers if model.moe is not None else 0
+    routers = routed * parts.shared
+    products = dense_products(model, parts)
     whole = sum(layers * k for layers, (k, n) in products if n != model.hidden)
     inputs = sum(layers * k for layers, (k, _) in products) - whole
     outputs = sum(layers * n for layers, (_, n) in products)
-    moved = sum(group.layers * _mixed_bytes(group) for group in model.attention)
-    if model.ffn is not None:
+    moved = 0
+    if parts.projections:
+        moved = sum(group.layers * _mixed_bytes(group) for group in model.attention)
+    if model.ffn is not None and parts.dense:
         moved += model.ffn.layers * model.ffn.width * (6 if model.ffn.gated else 4)
     if model.moe is not None:
-        width = model.moe.shared_width + model.moe.topk * model.moe.expert_width
+        width = model.moe.shared_width * parts.shared
+        width += model.moe.topk * model.moe.expert_width * parts.experts
         moved += model.moe.layers * width * (6 if model.moe.gated else 4)
     count = routers + sum(layers for layers, _ in products)
     return LayerWork(
         products=count,
-        kernels=count + BESIDE * model.layers + ROUTED * routers,
+        kernels=count + _beside(model, parts) + ROUTED * routed * parts.experts,
         whole_inputs=whole,
         inputs=inputs,
         product_bytes=ACTIVATION_BYTES * (whole + inputs + outputs),
-        whole_bytes=model.layers * model.norms_per_layer * NORM_BYTES * model.hidden,
+        whole_bytes=model.layers
+        * model.norms_per_layer
+        * NORM_BYTES
+        * model.hidden
+        * parts.projections,
         sharded_bytes=moved,
     )
 
 
-def dense_products(model: ModelSpec) -> list[tuple[int, Product]]:
+def _beside(model: ModelSpec, parts: Parts) -> int:
+    """Kernels that are no products: attention 2, its norms, rotation and reduction 4, FFN 2."""
+    fed = parts.dense * (model.ffn.layers if model.ffn is not None else 0)
+    fed += parts.experts * (model.moe.layers if model.moe is not None else 0)
+    around = 2 * parts.attention + (BESIDE - 4) * parts.projections
+    return around * model.layers + 2 * fed
+
+
+def dense_products(model: ModelSpec, parts: Parts = WHOLE) -> list[tuple[int, Product]]:
     """Layers and shape of every dense product but the router's: attention, FFN, shared experts."""
     found = [
         (group.layers, product)
         for group in model.attention
+        if parts.projections
         for product in _projections(model.hidden, group)
     ]
-    if model.ffn is not None:
+    if model.ffn is not None and parts.dense:
         found += _feed_forward(model.ffn.layers, model.hidden, model.ffn.width, model.ffn.gated)
-    if model.moe is not None and model.moe.shared_width:
+    if model.moe is not None and model.moe.shared_width and parts.shared:
         moe = model.moe
         found += _feed_forward(moe.layers, model.hidden, moe.shared_width, moe.gated)
     return found

@@ -16,6 +16,7 @@ from pdplan.physics.roofline import Floats, joined_s
 from pdplan.specs.model import ModelSpec
 from pdplan.stages.layers import ACTIVATION_BYTES, layer_work
 from pdplan.stages.machine import Machines
+from pdplan.stages.parts import WHOLE, Parts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,14 +115,19 @@ def cache_shard(m: Machines, kv_heads: int, latent: bool) -> Floats:
 
 
 def _products(
-    total: _Sum, model: ModelSpec, m: Machines, tokens: Floats, sampled: Floats, groups: Floats
+    total: _Sum,
+    model: ModelSpec,
+    m: Machines,
+    tokens: Floats,
+    sampled: Floats,
+    groups: Floats,
+    parts: Parts = WHOLE,
 ) -> None:
     """Dense and expert matrix products and the LM head; `groups` share the attention's tokens.
 
     A layer's products are summed before joining, 0.05 % below the sum of joins.
     """
-    counts, layer = model.parameters(), layer_work(model)
-    dense = counts.attention + counts.dense_ffn + counts.experts_shared + counts.router
+    dense, layer = parts.dense_weights(model), layer_work(model, parts)
     own = tokens / groups
     total.add(
         m,
@@ -135,8 +141,10 @@ def _products(
     whole = layer.whole_bytes + layer.whole_inputs * m.staged_bytes
     traffic = whole + (layer.sharded_bytes + layer.inputs * m.staged_bytes) / m.tp
     total.stream(m, own * traffic, m.elementwise_bytes_per_s)
-    if model.moe is not None:
+    if model.moe is not None and parts.experts:
         _experts(total, model, m, tokens)
+    if not parts.projections:
+        return
     head = model.hidden * model.vocab
     total.add(
         m,
@@ -211,15 +219,19 @@ def all_reduce_s(m: Machines, size_bytes: Floats) -> Floats:
     )
 
 
-def _collectives(model: ModelSpec, m: Machines, tokens: Floats, groups: Floats) -> Floats:
+def _collectives(
+    model: ModelSpec, m: Machines, tokens: Floats, groups: Floats, parts: Parts = WHOLE
+) -> Floats:
     """All-reduce after attention and FFN, expert exchange under data-parallel attention, hops."""
     size = tokens / groups * model.hidden * ACTIVATION_BYTES
     moe_layers = model.moe.layers if model.moe is not None else 0
-    reduces = 2 * model.layers - moe_layers * (m.dp > 1)
+    always, alone = parts.reductions(model)
+    reduces = always + alone * (m.dp <= 1)
     network: Floats = np.zeros(np.broadcast_shapes(size.shape, m.tp.shape))
     if (m.tp > 1).any():
         network = reduces * all_reduce_s(m, size)
-    if moe_layers and model.moe is not None and (m.dp > 1).any():
+    together = parts.experts and parts.projections
+    if moe_layers and model.moe is not None and together and (m.dp > 1).any():
         sent = tokens / m.moe_ranks * model.hidden * ACTIVATION_BYTES * model.moe.topk
         exchange = collectives.exchange_s(
             sent, m.moe_ranks, m.exchange_latency_s, m.exchange_bytes_per_s
@@ -300,21 +312,23 @@ def decode_pass(
     context_tokens: ArrayLike,
     cross_tokens: ArrayLike = 0.0,
     positions: float = 1.0,
+    parts: Parts = WHOLE,
 ) -> Pass:
     """One decode step of `sequences` running requests at a mean context, [C, X].
 
     With pipeline stages the batch is split into that many micro-batches in flight; with
     data-parallel attention over that many groups. `positions` of each sequence are run at once
     (more than one where drafted tokens are checked): products, attention arithmetic and sampling
-    are done for each, its cache is read once; a recurrent state is written at each.
+    are done for each, its cache is read once; a recurrent state is written at each. `parts` says
+    which operators run here, where the others run on another instance.
     """
     batch = np.asarray(sequences, float) / m.pp
     context = np.asarray(context_tokens, float)
     total = _Sum()
     groups = np.minimum(m.dp, np.maximum(batch, 1.0))
     tokens = batch * positions
-    _products(total, model, m, tokens, tokens, groups)
-    for group in model.attention:
+    _products(total, model, m, tokens, tokens, groups, parts)
+    for group in model.attention if parts.attention else ():
         running = batch / groups
         read = attention.mean_window(context, float(group.window or np.inf))
         shard = cache_shard(m, group.kv_heads, group.kind == "latent")
@@ -342,6 +356,9 @@ def decode_pass(
             peak_flops_per_s=m.half_peak_flops_per_s,
             floor_s=group.layers * m.decode_attention_floor_s,
         )
-    overhead = model.layers * m.decode_layer_s + m.step_s + batch * m.pp * m.sequence_s
-    launch = layer_work(model).kernels * m.decode_launch_s
-    return _finish(total, _collectives(model, m, tokens, groups), overhead, launch)
+    kernels = layer_work(model, parts).kernels
+    overhead = kernels / layer_work(model).kernels * model.layers * m.decode_layer_s
+    if parts.projections:
+        overhead = overhead + m.step_s + batch * m.pp * m.sequence_s
+    network = _collectives(model, m, tokens, groups, parts)
+    return _finish(total, network, overhead, kernels * m.decode_launch_s)

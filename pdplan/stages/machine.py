@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,9 @@ from pdplan.physics.roofline import Floats
 from pdplan.specs.dtypes import COMPUTE_DTYPES, DTYPE_BYTES
 from pdplan.specs.engine import EngineSpec
 from pdplan.specs.hardware import HardwareSpec
+
+if TYPE_CHECKING:
+    from pdplan.stages.bundle import FfnSide
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +30,21 @@ class Shape:
     weight_dtype: str = "bf16"
     moe_dtype: str = "bf16"
     kv_dtype: str = "bf16"
+    ffn: "FfnSide | None" = None
+    """The FFN side of a bundle, whose attention side the rest says; None on whole instances."""
 
     @property
     def gpus(self) -> int:
-        """Accelerators of one instance."""
-        return self.tp * self.dp * self.pp
+        """Accelerators of one instance, of both sides of a bundle."""
+        return self.tp * self.dp * self.pp + (self.ffn.gpus if self.ffn else 0)
+
+    @property
+    def parts(self) -> tuple[tuple[str, int], ...]:
+        """Accelerators of one instance by kind."""
+        if self.ffn is None or self.ffn.shape.hardware == self.hardware:
+            return ((self.hardware, self.gpus),)
+        own = self.gpus - self.ffn.gpus
+        return ((self.hardware, own), (self.ffn.shape.hardware, self.ffn.gpus))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

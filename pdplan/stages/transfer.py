@@ -30,15 +30,20 @@ class Link:
         with nothing to overlap it is alpha + T.
         Source: layer-wise sending as in Splitwise (Patel et al., ISCA 2024, section IV-C).
         """
-        wire = self.moving_s(size_bytes)
-        last = wire / self.layers
-        left = wire - self.overlap_s * (self.layers - 1) / self.layers
+        wire, pieces = self.moving_s(size_bytes), self.pieces(size_bytes)
+        last = wire / pieces
+        left = wire - self.overlap_s * (pieces - 1) / pieces
         return self.latency_s + np.maximum(last, left)
 
     def slack_s(self, size_bytes: ArrayLike) -> Floats:
         """Wait for the wire that delays no request: (C - T) (L - 1) / L, with the terms above."""
         spare = np.maximum(self.overlap_s - self.moving_s(size_bytes), 0.0)
-        return np.asarray(spare * (self.layers - 1) / self.layers)
+        pieces = self.pieces(size_bytes)
+        return np.asarray(spare * (pieces - 1) / pieces)
+
+    def pieces(self, size_bytes: ArrayLike) -> Floats | int:
+        """Messages that a transfer is sent in."""
+        return self.layers
 
     @property
     def sender_share(self) -> Floats:
@@ -51,6 +56,14 @@ class Link:
         return np.asarray(np.minimum(self.source_bytes_per_s / self.target_bytes_per_s, 1.0))
 
     def moving_s(self, size_bytes: ArrayLike) -> Floats:
+        """Time that a transfer takes, waits left out."""
+        return self.wire_s(size_bytes)
+
+    def occupied_s(self, size_bytes: ArrayLike) -> Floats:
+        """Time for which it keeps others from the wire."""
+        return self.moving_s(size_bytes)
+
+    def wire_s(self, size_bytes: ArrayLike) -> Floats:
         """Time the bytes are on the wire, at the slower end."""
         slower = np.minimum(self.source_bytes_per_s, self.target_bytes_per_s)
         return np.asarray(size_bytes / np.maximum(slower, 1e-9))
@@ -81,7 +94,10 @@ def cache_copies(model: ModelSpec, tp: ArrayLike) -> Floats:
 
 
 def embedding_bytes(model: ModelSpec, media_tokens: ArrayLike, cross_tokens: ArrayLike) -> Floats:
-    """Media embeddings of one request in 16 bits [S]."""
+    """Media embeddings of one request in 16 bits [S]; late ones one for each state."""
     encoder = model.vision or model.audio
     width = encoder.embedding_width if encoder is not None else model.hidden
-    return np.asarray(ACTIVATION_BYTES * width * (np.asarray(media_tokens) + cross_tokens))
+    sent = np.asarray(media_tokens, float) + np.asarray(cross_tokens, float)
+    if model.vision_inject is not None:
+        sent = sent * model.vision_inject.states_per_token(model.layers)
+    return np.asarray(ACTIVATION_BYTES * width * sent)

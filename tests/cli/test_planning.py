@@ -93,8 +93,8 @@ def test_infeasible_is_printed_and_nothing_written(run, monkeypatch, no_plan, tm
         ),
         (["solve", "nope.yaml"], "nope.yaml: no such file\n"),
         (
-            ["solve", *FLAGS, "--system", "distserve"],
-            "command line: --system: unknown system 'distserve'; known: none in this version\n",
+            ["solve", *FLAGS, "--system", "distserv"],
+            "command line: --system: unknown system 'distserv'; did you mean 'distserve'?\n",
         ),
         (
             ["solve", *FLAGS, "--role", "P"],

@@ -11,8 +11,8 @@ from pdplan.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
-EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
-SPECS = ("hardware_specs", "models", "workloads", "engines", "examples")
+EXAMPLES = sorted((ROOT / "examples").glob("**/*.yaml"))
+SPECS = ("hardware_specs", "models", "workloads", "engines", "examples", "systems")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NAMED = re.compile(r"`([\w./-]+\.\w+)`:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

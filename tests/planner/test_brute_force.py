@@ -20,7 +20,7 @@ BLOCK = 2000
 
 def every_column(context, stages, variant, most):
     """All counts of all candidates, those that cannot work left out."""
-    pool = context.candidates(stages, variant)
+    pool = context.candidates((stages,), variant)
     config = np.repeat(pool.starts.config, most)
     cap = np.repeat(pool.starts.max_batch, most)
     count = np.tile(np.arange(1, most + 1), len(pool.starts.config))
@@ -131,7 +131,7 @@ def test_counts_begin_where_the_first_one_works(seed, random_question):
     stages = "EPD" if context.demand.media.any else "PD"
     for pool in ("D", stages):
         (variant, *_) = context.variants((pool,))
-        found = context.candidates(pool, variant)
+        found = context.candidates((pool,), variant)
         kept = np.flatnonzero(found.starts.least < 25)
         least, config = found.starts.least[kept], found.starts.config[kept]
         count = 1 + int(least.max(initial=0))

@@ -129,7 +129,7 @@ def fleets(context):
         for variant in context.variants(placement.pools):
             tables = []
             for stages in placement.pools:
-                pool = context.candidates(stages, variant)
+                pool = context.candidates((stages,), variant)
                 config = np.repeat(pool.starts.config, most)
                 cap = np.repeat(pool.starts.max_batch, most)
                 count = np.tile(np.arange(1, most + 1), len(pool.starts.config))

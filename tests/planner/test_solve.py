@@ -251,7 +251,7 @@ def test_an_unsuited_placement_says_why():
     assert str(caught.value) == ("placement E-P-D: no request carries media: the same as P-D")
 
 
-def test_systems_are_not_there_yet():
+def test_a_system_that_nobody_knows_is_refused():
     with pytest.raises(SpecError, match="unknown system 'splitwise'"):
         solve(scenario_from(CHAT), system="splitwise")
 

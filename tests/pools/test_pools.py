@@ -132,18 +132,28 @@ def test_full_passes_take_what_physics_gives_them():
 
 
 def test_images_shared_by_instances():
-    """Four images on two instances: half the time, half the pools; a third worker is of no use."""
+    """Four images on two instances: half the time but for launches; a third is of no use."""
     work = asked(images={"count": 4, **IMAGES})
     columns = Columns.of([0], [6])
     one, two, three = (
         table("E", at_rate(work, 2.0), columns, parallel_encode=k) for k in (1, 2, 3)
     )
-    own = one.times.encode_s[0]
+    own, fixed = one.times.encode_s[0], one.times.encode_fixed_s[0]
     host = one.times.host_s[0]
-    assert (two.encode_s[0] - host).min() == pytest.approx((own / 2).min(), rel=0.01)
-    assert (three.encode_s[0] - host).min() == pytest.approx((own / 2).min(), rel=0.01)
-    assert two.capacity_rps == pytest.approx(one.capacity_rps)
-    assert three.capacity_rps == pytest.approx(one.capacity_rps * 2 / 3)
+    half = fixed + (own - fixed) / 2
+    assert (two.encode_s[0] - host / 2).min() == pytest.approx(half.min(), rel=0.01)
+    assert (three.encode_s[0] - host / 2).min() == pytest.approx(half.min(), rel=0.01)
+    assert two.capacity_rps == pytest.approx(one.capacity_rps * (own / 2 / half).mean())
+    assert three.capacity_rps == pytest.approx(two.capacity_rps * 2 / 3)
+
+
+def test_no_more_instances_share_media_than_there_are():
+    work = at_rate(asked(images={"count": 4, **IMAGES}), 0.5)
+    columns = Columns.of([0, 0, 0], [1, 2, 3])
+    four = table("E", work, columns, parallel_encode=4)
+    alone = [table("E", work, Columns.of([0], [n]), parallel_encode=n) for n in (1, 2, 3)]
+    assert four.capacity_rps == pytest.approx([one.capacity_rps[0] for one in alone])
+    assert four.encode_s == pytest.approx(np.stack([one.encode_s[0] for one in alone]))
 
 
 @pytest.mark.parametrize("stages", ["E", "P"])

@@ -19,7 +19,7 @@ KEYS = [
     *("schema_version", "status", "placement", "system", "label", "objective"),
     *("cost_usd_per_hour", "usd_per_million_output_tokens", "gpus", "power_w", "model"),
     *("workload", "engine", "pools", "transfers", "prediction", "binding", "alternatives"),
-    *("infeasible", "provenance", "solver", "speculative", "warnings"),
+    *("infeasible", "provenance", "solver", "speculative", "options", "warnings"),
 ]
 
 

@@ -148,10 +148,10 @@ def test_encoding_apart_is_one_request_at_a_time():
 
 def test_instances_may_share_the_media_of_a_request():
     model = fleet(pool("E", instances=4, parallel_encode=2), pool("P"), pool("D"))
-    seen = prompt(100.0, media=True, encode_s=0.6, items=3)
+    seen = prompt(100.0, media=True, encode_s=0.7, encode_fixed_s=0.1, pieces=3)
     rows, _, _ = traced(model, *((0.0, seen, 1) for _ in range(3)))
-    # Two groups of two; three images take two rounds of 0.2 s.
-    assert [row.ttft_s for row in rows] == pytest.approx([0.5, 0.6, 0.9])
+    # Two groups of two; three images take two rounds of 0.2 s after 0.1 s that both take.
+    assert [row.ttft_s for row in rows] == pytest.approx([0.6, 0.7, 1.1])
 
 
 def test_encoding_in_the_prefill_pool_runs_before_the_pass():

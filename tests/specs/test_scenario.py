@@ -23,7 +23,7 @@ def problems(mapping, **flags):
 @pytest.mark.parametrize("name", names("example"))
 def test_examples_load(name):
     scenario = load_scenario(name)
-    assert scenario.name == name
+    assert scenario.name == name.rpartition("/")[2]
     assert scenario.description
     assert scenario.traffic.rate_rps > 0
 
@@ -178,7 +178,7 @@ FLAG_ERRORS = [
     ),
     ({"ttft": "abc"}, "--ttft: needs a number and a unit, for example '300 ms'; got 'abc'"),
     ({"isl": "-1"}, "--isl: must be between 0 and 1e+09; got -1"),
-    ({"percentile": "80"}, "--percentile: must be 50, 90, 95 or 99; got 80"),
+    ({"percentile": "80"}, "--percentile: must be 50, 90, 95, 99 or 'mean'; got 80"),
     ({"images": 4}, "--images: needs --image-size, for example '--image-size 1280x960'"),
     ({"image_size": "9x9"}, "--image-size: needs --images, for example '--images 1'"),
     (

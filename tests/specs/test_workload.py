@@ -52,9 +52,11 @@ WRONG = {
     "isl: 3\nosl: 3\nrate: 5": [
         "w.yaml:3: rate: needs a number and a unit, for example '20 req/s'; got 5"
     ],
-    "isl: 3\nosl: 3\npercentile: 80": ["w.yaml:3: percentile[0]: must be 50, 90, 95 or 99; got 80"],
+    "isl: 3\nosl: 3\npercentile: 80": [
+        "w.yaml:3: percentile[0]: must be 50, 90, 95, 99 or 'mean'; got 80"
+    ],
     "isl: 3\nosl: 3\npercentile: []": [
-        "w.yaml:3: percentile: needs at least one of 50, 90, 95 or 99"
+        "w.yaml:3: percentile: needs at least one of 50, 90, 95, 99 or mean"
     ],
     "isl: 3\nosl: 3\nitl: 40 ms\ntpot: 40 ms": [
         "w.yaml:3: itl: is another name for tpot, which is given too"
