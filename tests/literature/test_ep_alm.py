@@ -80,7 +80,7 @@ def test_a_request_has_one_image():
     with pytest.raises(UnfitError) as caught:
         media_work(LATE, traffic(images=2))
     assert str(caught.value) == (
-        "model 'eP-ALM pt-L (OPT-6.7B, ViT-L)' takes one image or video a request "
+        "model 'eP-ALM-OPT-6.7B' takes one image or video a request "
         "(vision_inject); the workload sends 2"
     )
 
